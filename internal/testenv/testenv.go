@@ -1,0 +1,126 @@
+// Package testenv gives every test a database of its own on the real ClickHouse and PostgreSQL that
+// "headroom engines exec" started. Only tests import it. A missing engine fails the test, it never skips.
+package testenv
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nexis-limited/headroom/clickhouse"
+	"github.com/nexis-limited/headroom/postgres"
+)
+
+// ClickHouse is a migrated database of one test.
+type ClickHouse struct {
+	DSN      string
+	Database string
+	Conn     driver.Conn
+}
+
+// Postgres is a migrated database of one test.
+type Postgres struct {
+	DSN  string
+	Pool *pgxpool.Pool
+}
+
+// NewClickHouse makes a migrated ClickHouse database that is dropped when the test ends.
+func NewClickHouse(t testing.TB) *ClickHouse {
+	t.Helper()
+	base := dsn(t, "HEADROOM_CLICKHOUSE")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	admin, err := clickhouse.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := freshName()
+	if err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		t.Fatalf("cannot create database %q: %v", name, err)
+	}
+	d := withDatabase(t, base, name)
+	if _, err := clickhouse.Migrate(ctx, d, false); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := clickhouse.Open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = conn.Close()
+		if err := admin.Exec(ctx, "DROP DATABASE "+name+" SYNC"); err != nil {
+			t.Errorf("cannot drop database %q: %v", name, err)
+		}
+		_ = admin.Close()
+	})
+	return &ClickHouse{DSN: d, Database: name, Conn: conn}
+}
+
+// NewPostgres makes a migrated PostgreSQL database that is dropped when the test ends.
+func NewPostgres(t testing.TB) *Postgres {
+	t.Helper()
+	base := dsn(t, "HEADROOM_POSTGRES")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	admin, err := postgres.Open(ctx, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := freshName()
+	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		t.Fatalf("cannot create database %q: %v", name, err)
+	}
+	d := withDatabase(t, base, name)
+	pool, err := postgres.Open(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		pool.Close()
+		if _, err := admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("cannot drop database %q: %v", name, err)
+		}
+		admin.Close()
+	})
+	if _, err := postgres.Migrate(ctx, pool, false); err != nil {
+		t.Fatal(err)
+	}
+	return &Postgres{DSN: d, Pool: pool}
+}
+
+func dsn(t testing.TB, env string) string {
+	t.Helper()
+	s := os.Getenv(env)
+	if s == "" {
+		t.Fatalf("%s is not set: run \"make test\", or \"bin/headroom engines exec -- go test ./...\"", env)
+	}
+	return s
+}
+
+func withDatabase(t testing.TB, dsn, name string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatalf("cannot parse a DSN of the environment: %v", err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func freshName() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("test_%s", hex.EncodeToString(b[:]))
+}
