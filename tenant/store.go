@@ -1,0 +1,137 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nexis-limited/headroom/fault"
+	"github.com/nexis-limited/headroom/postgres"
+)
+
+// Tenant is what the operator said of a tenant. Telemetry may name tenants that have no row: they are on Starter and
+// their name is their id.
+type Tenant struct {
+	ID   ID
+	Name string
+	Plan Plan
+}
+
+// DisplayName returns the name, else the id, else "untagged".
+func (t Tenant) DisplayName() string {
+	switch {
+	case t.Name != "":
+		return t.Name
+	case t.ID != Untagged:
+		return string(t.ID)
+	}
+	return "untagged"
+}
+
+// storeTTL is how old the list of tenants may be that List and Plans answer from. Names and plans change rarely, and
+// every page and every evaluation asks for them.
+const storeTTL = 5 * time.Second
+
+// Store keeps tenants in PostgreSQL. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+
+	mu     sync.Mutex // guards the fields below; never held across a query
+	list   []Tenant
+	listed time.Time
+}
+
+// NewStore returns the tenants of the pool's database.
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// Put creates or changes a tenant and writes it to the audit log, in one transaction.
+func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
+	if t.ID == Untagged {
+		return fault.InvalidField("tenant", "", "must not be empty")
+	}
+	if _, err := ParseID(string(t.ID)); err != nil {
+		return err
+	}
+	if t.Plan == "" {
+		t.Plan = Starter
+	}
+	if _, err := ParsePlan(string(t.Plan)); err != nil {
+		return err
+	}
+	if len(t.Name) > 200 {
+		return fault.InvalidField("name", t.Name, "is longer than 200 bytes")
+	}
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			INSERT INTO control.tenants (id, name, plan) VALUES ($1, $2, $3)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, updated_at = now()
+			WHERE (tenants.name, tenants.plan) <> (excluded.name, excluded.plan)`, t.ID, t.Name, t.Plan)
+		if err != nil {
+			return fmt.Errorf("cannot store tenant %q: %w", t.ID, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+		_, err = tx.Exec(ctx, `
+			INSERT INTO control.audit_log (actor, action, object, detail)
+			VALUES ($1, 'tenant.put', $2, jsonb_build_object('name', $3::text, 'plan', $4::text))`, actor, t.ID, t.Name, t.Plan)
+		return err
+	})
+	s.mu.Lock()
+	s.listed = time.Time{}
+	s.mu.Unlock()
+	return err
+}
+
+// List returns all tenants that have a row, by id. The list is shared and up to five seconds old: it must not be changed.
+func (s *Store) List(ctx context.Context) ([]Tenant, error) {
+	s.mu.Lock()
+	list, fresh := s.list, time.Since(s.listed) < storeTTL
+	s.mu.Unlock()
+	if fresh {
+		return list, nil
+	}
+	rows, err := s.pool.Query(ctx, `SELECT id, name, plan FROM control.tenants ORDER BY id`)
+	if err != nil {
+		return nil, postgres.Translate(err)
+	}
+	if list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant]); err != nil {
+		return nil, postgres.Translate(err)
+	}
+	s.mu.Lock()
+	s.list, s.listed = list, time.Now()
+	s.mu.Unlock()
+	return list, nil
+}
+
+// Plans returns the plan of every tenant that has a row; all others are on Starter.
+func (s *Store) Plans(ctx context.Context) (map[ID]Plan, error) {
+	list, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plans := make(map[ID]Plan, len(list))
+	for _, t := range list {
+		plans[t.ID] = t.Plan
+	}
+	return plans, nil
+}
+
+// Names returns the display name of every tenant that has one.
+func (s *Store) Names(ctx context.Context) (map[ID]string, error) {
+	list, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[ID]string, len(list))
+	for _, t := range list {
+		if t.Name != "" {
+			names[t.ID] = t.Name
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,109 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/nexis-limited/headroom/fault"
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// maxAPIBody is the largest body that an operation takes unless it says otherwise, in bytes.
+const maxAPIBody = 1 << 20
+
+// API is the JSON API under /api/v1, with its OpenAPI 3.1 document at /openapi.json and a page for readers at /docs.
+type API struct {
+	huma huma.API
+	log  *slog.Logger
+}
+
+// Operation declares one operation of the API. Every one names the scope that it needs.
+type Operation struct {
+	Method  string // http.MethodGet …
+	Path    string // /api/v1/…, with {parameters}
+	ID      string // kebab-case, unique: "list-slos"
+	Summary string
+	Doc     string // a paragraph, Markdown
+	Tag     string // the group in the documentation: "SLOs"
+	Scope   tenant.Scope
+	Status  int   // of success, 200 by default
+	MaxBody int64 // in bytes, 1 MiB by default
+}
+
+// NewAPI mounts the API on a router. Callers are authenticated before they reach it (see Auth.Middleware).
+func NewAPI(router chi.Router, version string, log *slog.Logger) *API {
+	cfg := huma.DefaultConfig("headroom", version)
+	cfg.Info.Description = "Per-tenant latency, errors and error budgets. Send `Authorization: Bearer KEY`."
+	cfg.DocsPath = "" // its renderer comes from a CDN, which our Content-Security-Policy refuses
+	cfg.SchemasPath = ""
+	cfg.CreateHooks = nil // no $schema members in answers
+	cfg.RejectUnknownQueryParameters = true
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"key": {Type: "http", Scheme: "bearer", Description: "An API key, see headroom key create."},
+	}
+	return &API{huma: humachi.New(router, cfg), log: log.With("component", "api")}
+}
+
+// Register adds an operation. The handler takes huma's kind of input (fields tagged path, query, header, and Body) and
+// may return errors of package fault; all others are answered as internal and logged.
+func Register[In, Out any](api *API, op Operation, handler func(ctx context.Context, in *In) (*Out, error)) {
+	if op.Scope == "" {
+		panic("BUG: operation " + op.ID + " names no scope")
+	}
+	if op.MaxBody == 0 {
+		op.MaxBody = maxAPIBody
+	}
+	huma.Register(api.huma, huma.Operation{
+		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: op.Doc, Tags: []string{op.Tag},
+		DefaultStatus: op.Status, MaxBodyBytes: op.MaxBody,
+		Security: []map[string][]string{{"key": {string(op.Scope)}}},
+		Errors:   []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+		// Identity and scope are checked before the input is read, so that a stranger learns nothing of it.
+		Middlewares: huma.Middlewares{func(hctx huma.Context, next func(huma.Context)) {
+			if err := authorize(hctx.Context(), op.Scope); err != nil {
+				_, w := humachi.Unwrap(hctx)
+				setErrorHeaders(w.Header(), err)
+				WriteProblem(w, err)
+				return
+			}
+			next(hctx)
+		}},
+	}, func(ctx context.Context, in *In) (*Out, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, api.problem(ctx, op, err)
+		}
+		return out, nil
+	})
+}
+
+func authorize(ctx context.Context, scope tenant.Scope) error {
+	who, ok := tenant.IdentityFrom(ctx)
+	if !ok {
+		return fault.New(fault.Unauthenticated, "no API key: send the header \"Authorization: Bearer hr_…\"")
+	}
+	if !who.Can(scope) {
+		return fault.New(fault.Forbidden, "the key %q does not have the scope %s", who.Name, scope)
+	}
+	return nil
+}
+
+// problem turns err into what huma writes.
+func (a *API) problem(ctx context.Context, op Operation, err error) error {
+	p := NewProblem(err)
+	if p.Status >= 500 && ctx.Err() == nil {
+		a.log.ErrorContext(ctx, "an operation failed", "operation", op.ID, "status", p.Status, "error", err)
+	}
+	m := &huma.ErrorModel{Title: p.Title, Status: p.Status, Detail: p.Detail}
+	for _, d := range p.Errors {
+		m.Errors = append(m.Errors, &huma.ErrorDetail{Message: d.Message, Location: d.Location, Value: d.Value})
+	}
+	h := http.Header{}
+	setErrorHeaders(h, err)
+	return huma.ErrorWithHeaders(m, h)
+}
