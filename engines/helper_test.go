@@ -1,0 +1,3 @@
+package engines
+
+func helperMain() {}
