@@ -1,0 +1,97 @@
+# headroom: "make demo" shows it, "make test" tests it. Both do all their set-up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO ?= go
+NPM ?= npm
+BIN := bin/headroom
+# Everything that a build reads. A change in any of it makes the binary again; Go's cache makes that cheap.
+SOURCES := $(shell find . -path ./node_modules -prune -o -name node_modules -prune -o -path ./bin -prune -o \
+	\( -name '*.go' -o -name '*.sql' -o -name '*.html' -o -name '*.css' -o -name '*.svg' -o -name '*.yaml' \) -type f -print | sed 's/ /\\ /g') go.mod go.sum
+ASSETS := dashboards/assets/dist/console.js
+VERSION ?=
+LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
+DATA ?= .data
+TESTFLAGS ?=
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Run headroom with a simulated company that pushes real OTLP
+	@$(BIN) demo --data "$(DATA)/demo"
+
+.PHONY: up
+up: build ## Run headroom with databases of its own
+	@$(BIN) up --data "$(DATA)/up"
+
+.PHONY: build
+build: engines $(BIN) ## Build bin/headroom
+
+.PHONY: engines
+engines: engines/node_modules/.ready ## Install the embedded ClickHouse and PostgreSQL
+
+.PHONY: test
+test: build e2e/node_modules/.ready ## Run all tests, on real databases and in a real browser
+	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- $(GO) test $(TESTFLAGS) ./...
+
+.PHONY: race
+race: ## Like test, with the race detector
+	@$(MAKE) --no-print-directory test TESTFLAGS="-race $(TESTFLAGS)"
+
+.PHONY: check
+check: $(GOLANGCI) $(ASSETS) ## Check format, vet and lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	@$(GO) vet ./...
+	@"$(GOLANGCI)" run ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder and parser for FUZZTIME each (30s)
+	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . --exclude-dir=node_modules | sed 's/func //' | sort -u); do \
+		pkg=$$(grep -rlE --include='*_test.go' "^func $$target\(" . --exclude-dir=node_modules | head -n 1 | xargs dirname); \
+		echo "$$pkg $$target"; $(GO) test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime "$${FUZZTIME:-30s}" || exit 1; done
+
+.PHONY: bench
+bench: build ## Run the Go benchmarks, on real databases
+	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- \
+		$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: e2e
+e2e: build e2e/node_modules/.ready ## Run the end-to-end tests only, over the built binary and in Chromium
+	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(GO) test $(TESTFLAGS) -count=1 -v ./e2e/
+
+.PHONY: screenshots
+screenshots: build e2e/node_modules/.ready ## Take the pictures in docs/images anew
+	@HEADROOM_SCREENSHOTS="$(CURDIR)/docs/images" $(MAKE) --no-print-directory e2e TESTFLAGS="-run TestScreenshots -timeout 15m"
+
+.PHONY: clean
+clean: ## Remove what was built (not the data)
+	rm -rf bin .tools dashboards/assets/dist/*.js dashboards/assets/dist/*.css
+
+$(BIN): $(SOURCES) $(ASSETS)
+	@echo "building $@"
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/headroom
+
+# --ignore-scripts: npm asks before it runs an install script; what the engines' script does, headroom does itself.
+%/node_modules/.ready: %/package.json %/package-lock.json | tools
+	@echo "installing the npm packages of $*$(if $(findstring engines,$*), (205 MB to download the first time))"
+	@cd "$*" && $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch "$@"
+
+$(ASSETS): $(wildcard dashboards/assets/src/*) $(wildcard dashboards/assets/*.go) $(wildcard web/theme/*) dashboards/assets/node_modules/.ready
+	@echo "bundling the console's assets"
+	@$(GO) run ./dashboards/assets
+
+$(GOLANGCI):
+	@echo "installing golangci-lint $(GOLANGCI_VERSION)"
+	@GOBIN="$(CURDIR)/.tools" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv .tools/golangci-lint "$@"
+
+.PHONY: tools
+tools:
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or newer (https://go.dev/dl/)"; exit 1; }
+	@command -v $(NPM) >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm (https://nodejs.org/, or your distribution's nodejs and npm packages)"; exit 1; }
+	@[ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] || { echo "the embedded databases are for Linux on x86-64, not $$(uname -s) on $$(uname -m)"; exit 1; }

@@ -1,0 +1,106 @@
+// Package app builds headroom from its parts, starts them in order and stops them in the reverse order. It owns which
+// role has which part and which address answers what; it decides nothing about tenants, budgets or alerts. Only cmd
+// and the end-to-end tests import it.
+package app
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// Role is a part of headroom that can run in a process of its own.
+type Role string
+
+// The roles.
+const (
+	RoleCollector  Role = "collector"  // takes telemetry
+	RoleSLO        Role = "slo"        // evaluates SLOs, on one instance at a time
+	RoleAlerting   Role = "alerting"   // sends notifications
+	RoleStatusPage Role = "statuspage" // serves the public pages
+	RoleConsole    Role = "console"    // serves the console and the API
+)
+
+// Roles returns all roles.
+func Roles() []Role {
+	return []Role{RoleCollector, RoleSLO, RoleAlerting, RoleStatusPage, RoleConsole}
+}
+
+// Options are what a process of headroom is started with. Zero values take the defaults named here.
+type Options struct {
+	Version string
+	Data    string // directory of the spool, the engines and the status page's last good state; required
+	Roles   []Role // all by default
+
+	ListenHTTP     string // console and API
+	ListenStatus   string // public pages
+	ListenOTLPHTTP string // OTLP over HTTP
+	ListenInternal string // metrics, health, profiles: not for the public
+
+	ClickHouse string // DSN; empty starts the embedded one, if Embedded
+	Postgres   string // DSN; empty starts the embedded one, if Embedded
+	Embedded   bool   // start engines for the DSNs that are empty, and migrate at start
+
+	Name       string // of the operator, on the status page
+	ConsoleURL string // where people reach the console; by default from ListenHTTP
+	StatusURL  string // where people reach the status page; by default from ListenStatus
+
+	Slack SlackOptions
+
+	MaxSpoolBytes int64 // 0: the collector's default
+
+	Demo bool // run a simulated fleet against ourselves
+
+	Out    io.Writer // gets the line "ready" and what to open
+	Logger *slog.Logger
+}
+
+// SlackOptions say how to reach Slack. Without a token, notifications are shown in the console only.
+type SlackOptions struct {
+	Token, SigningSecret, Channel, APIURL string
+}
+
+func (o *Options) check() error {
+	if o.Data == "" {
+		return fmt.Errorf("--data: must name a directory")
+	}
+	if len(o.Roles) == 0 {
+		o.Roles = Roles()
+	}
+	for _, r := range o.Roles {
+		if !slices.Contains(Roles(), r) {
+			return fmt.Errorf("--roles: unknown role %q: want some of %v", r, Roles())
+		}
+	}
+	if !o.Embedded && (o.ClickHouse == "" || o.Postgres == "") {
+		return fmt.Errorf("--clickhouse and --postgres: both are needed here; \"headroom up\" brings its own")
+	}
+	if (o.Slack.Token == "") != (o.Slack.Channel == "") {
+		return fmt.Errorf("--slack-token and --slack-channel: give both or none")
+	}
+	return nil
+}
+
+func (o *Options) has(r Role) bool { return slices.Contains(o.Roles, r) }
+
+// adminKeyFile is where the first start leaves the owner's API key.
+func (o *Options) adminKeyFile() string { return filepath.Join(o.Data, "admin-key") }
+
+// demoKeyFile holds the key that the simulated fleet pushes with.
+func (o *Options) demoKeyFile() string { return filepath.Join(o.Data, "demo-ingest-key") }
+
+// localURL returns the URL of a listener's address for somebody on this machine.
+func localURL(addr string) string {
+	host, port, ok := strings.Cut(strings.TrimPrefix(addr, "[::]"), ":")
+	if !ok || host == "" || host == "0.0.0.0" {
+		host = "localhost"
+	}
+	return "http://" + host + ":" + port
+}
+
+var adminScopes = []tenant.Scope{tenant.ScopeAdmin}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/nexis-limited/headroom/app"
+	"github.com/nexis-limited/headroom/engines"
+	"github.com/nexis-limited/headroom/postgres"
+)
+
+type databaseFlags struct {
+	ClickHouse string `name:"clickhouse" help:"ClickHouse: clickhouse://USER:PASSWORD@HOST:9000/DATABASE?http_port=8123." placeholder:"DSN"`
+	Postgres   string `help:"PostgreSQL: postgres://USER:PASSWORD@HOST:5432/DATABASE." placeholder:"DSN"`
+}
+
+type serverFlags struct {
+	databaseFlags
+	Data           string `help:"Directory of the spool, the embedded databases and the first API key." default:".data" placeholder:"DIR"`
+	ListenHTTP     string `help:"Console and API." default:":8080" placeholder:"ADDR"`
+	ListenStatus   string `help:"Public status page." default:":8081" placeholder:"ADDR"`
+	ListenOTLPHTTP string `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318" placeholder:"ADDR"`
+	ListenInternal string `help:"Metrics, health and profiles." default:"127.0.0.1:9464" placeholder:"ADDR"`
+	Name           string `help:"Your company's name, on the status page." default:"headroom"`
+	ConsoleURL     string `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
+	StatusURL      string `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
+	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 8 GiB."`
+
+	SlackToken         string `help:"Slack bot token. Without it, notifications are shown in the console." placeholder:"xoxb-…"`
+	SlackSigningSecret string `help:"Slack signing secret, for buttons." placeholder:"SECRET"`
+	SlackChannel       string `help:"Slack channel that gets the alerts, its id or name." placeholder:"CHANNEL"`
+	SlackAPIURL        string `name:"slack-api-url" help:"Slack's API, if not its own." placeholder:"URL"`
+}
+
+func (f *serverFlags) options(log *slog.Logger) app.Options {
+	return app.Options{
+		Version: buildVersion(), Data: f.Data,
+		ListenHTTP: f.ListenHTTP, ListenStatus: f.ListenStatus, ListenOTLPHTTP: f.ListenOTLPHTTP, ListenInternal: f.ListenInternal,
+		ClickHouse: f.ClickHouse, Postgres: f.Postgres,
+		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes,
+		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
+		Out:   os.Stdout, Logger: log,
+	}
+}
+
+type upCmd struct {
+	serverFlags
+}
+
+func (c *upCmd) Run(ctx context.Context, log *slog.Logger) error {
+	o := c.options(log)
+	o.Embedded = true
+	return app.Run(ctx, o)
+}
+
+type demoCmd struct {
+	serverFlags
+}
+
+func (c *demoCmd) Run(ctx context.Context, log *slog.Logger) error {
+	o := c.options(log)
+	o.Embedded, o.Demo = true, true
+	return app.Run(ctx, o)
+}
+
+type serveCmd struct {
+	serverFlags
+	Roles []app.Role `help:"Which: collector, slo, alerting, statuspage, console. Default: all." sep:","`
+}
+
+func (c *serveCmd) Run(ctx context.Context, log *slog.Logger) error {
+	o := c.options(log)
+	o.Roles = c.Roles
+	return app.Run(ctx, o)
+}
+
+type migrateCmd struct {
+	databaseFlags
+	Check bool `help:"Change nothing; fail when there is something to do."`
+}
+
+func (c *migrateCmd) Run(ctx context.Context) error {
+	if c.ClickHouse == "" || c.Postgres == "" {
+		return errors.New("--clickhouse and --postgres: both are needed")
+	}
+	pool, err := postgres.Open(ctx, c.Postgres)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	results, err := app.Migrate(ctx, pool, c.ClickHouse, c.Check)
+	for _, r := range results {
+		switch {
+		case r.Database == "":
+		case c.Check && r.Pending > 0:
+			fmt.Printf("%s: at version %d, %d to run\n", r.Database, r.From, r.Pending)
+		case r.From == r.To:
+			fmt.Printf("%s: at version %d, nothing to do\n", r.Database, r.To)
+		default:
+			fmt.Printf("%s: from version %d to %d in %d ms\n", r.Database, r.From, r.To, r.Took.Milliseconds())
+		}
+	}
+	return err
+}
+
+type enginesCmd struct {
+	Exec enginesExecCmd `cmd:"" help:"Run a command with fresh databases, their DSNs in HEADROOM_CLICKHOUSE and HEADROOM_POSTGRES."`
+}
+
+type enginesExecCmd struct {
+	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
+}
+
+func (c *enginesExecCmd) Run(ctx context.Context, log *slog.Logger) error {
+	argv := c.Command
+	if len(argv) > 0 && argv[0] == "--" {
+		argv = argv[1:]
+	}
+	if len(argv) == 0 {
+		return errors.New("engines exec: no command given: headroom engines exec -- COMMAND [ARGUMENTS]")
+	}
+	code, err := engines.Exec(ctx, engines.Options{Logger: log}, argv, nil)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return exitError(code)
+	}
+	return nil
+}

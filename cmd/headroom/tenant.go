@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"text/tabwriter"
+)
+
+type tenantCmd struct {
+	List tenantListCmd `cmd:"" help:"List the tenants of the last hour."`
+	Set  tenantSetCmd  `cmd:"" help:"Set a tenant's name and plan."`
+}
+
+type tenantListCmd struct{ clientFlags }
+
+func (c *tenantListCmd) Run(ctx context.Context) error {
+	var out struct {
+		Tenants []struct {
+			Tenant     string  `json:"tenant"`
+			Plan       string  `json:"plan"`
+			Requests   uint64  `json:"requests"`
+			ErrorRatio float64 `json:"error_ratio"`
+			P99        float64 `json:"p99_ms"`
+		} `json:"tenants"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/tenants?limit=1000", "", nil, &out); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "TENANT\tPLAN\tREQUESTS\tERRORS %\tP99 MS")
+	for _, t := range out.Tenants {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.1f\n", t.Tenant, t.Plan, t.Requests, t.ErrorRatio*100, t.P99)
+	}
+	return w.Flush()
+}
+
+type tenantSetCmd struct {
+	clientFlags
+	Tenant string `arg:"" help:"Its id, as telemetry has it."`
+	Plan   string `help:"starter, professional or enterprise." required:""`
+	Name   string `help:"Its name for people."`
+}
+
+func (c *tenantSetCmd) Run(ctx context.Context) error {
+	body, err := json.Marshal(map[string]string{"name": c.Name, "plan": c.Plan})
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPut, "/tenants/"+url.PathEscape(c.Tenant), "application/json", body, nil)
+}

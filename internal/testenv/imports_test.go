@@ -1,0 +1,88 @@
+package testenv_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/nexis-limited/headroom"
+
+// allowed says which of our packages each package may import, and so draws the one direction of imports:
+// cmd → app → features → tenant, web → clickhouse, postgres → fault, migrations → standard library.
+var allowed = map[string][]string{
+	"fault":      {},                              // the ground: everything may import it, so it may import nothing
+	"migrations": {},                              // SQL and how to run it, the same for both databases
+	"clickhouse": {"migrations"},                  // connects and migrates; no domain SQL, so no domain package
+	"postgres":   {"fault", "migrations"},         // as clickhouse, and translates errors to kinds
+	"tenant":     {"fault", "postgres"},           // who a tenant is; features build on it
+	"web":        {"fault", "postgres", "tenant"}, // who calls; knows identities, no feature
+	"web/theme":  {},                              // looks only
+	"engines":    {},                              // could serve another product: knows no tenant, no SLO
+
+	"collector":      {"fault", "tenant", "clickhouse"},                        // must work whatever the features do
+	"alerting":       {"fault", "tenant", "postgres", "web", "alerting/slack"}, // knows events, not SLOs
+	"alerting/slack": {"fault"},
+	"slo":            {"fault", "tenant", "clickhouse", "postgres", "web", "alerting"},
+	"statuspage":     {"fault", "tenant", "postgres", "web", "web/theme", "slo"},
+	"dashboards":     {"fault", "tenant", "clickhouse", "postgres", "web", "web/theme", "slo", "alerting", "statuspage"},
+
+	"internal/demo": {}, // a customer of ours: it knows our addresses only
+	"app": {"fault", "tenant", "clickhouse", "postgres", "migrations", "web", "engines", "collector", "slo", "alerting",
+		"alerting/slack", "statuspage", "dashboards", "internal/demo"},
+	"cmd/headroom": {"app", "engines", "postgres", "slo"}, // flags only; slo for checking files without a server
+}
+
+// TestImportsGoOneWay fails for a package that imports what it must not, and for one that nobody placed.
+func TestImportsGoOneWay(t *testing.T) {
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if d.IsDir() {
+			if name := d.Name(); rel != "." && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "bin" || name == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		pkg := filepath.ToSlash(filepath.Dir(rel))
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || pkg == "internal/testenv" || strings.HasPrefix(pkg, "e2e") ||
+			strings.HasPrefix(pkg, "bench") || pkg == "dashboards/assets" {
+			return nil
+		}
+		may, placed := allowed[pkg]
+		if !placed {
+			t.Errorf("package %q has no place in the table of imports: give it one, with the reason", pkg)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			ours, ok := strings.CutPrefix(imported, module+"/")
+			if ok && !contains(may, ours) {
+				t.Errorf("%s imports %q: %q may import %v only", rel, ours, pkg, may)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
