@@ -51,16 +51,18 @@ var clickhouseConfig = template.Must(template.New("config").Funcs(template.FuncM
 
 // The service's user may do everything in databases and nothing outside of them: no files, no URLs, no object stores,
 // so that a query that somebody has smuggled in stays inside. REMOTE and POSTGRES are for Distributed tables and
-// dictionaries.
+// dictionaries. Table engines are granted by name, because TABLE ENGINE ON * would imply FILE, URL and the like. The user "default" may run one query at a time, beside the launch query, and cannot
+// change that. Its profile is not the profile "default", from which the server takes what holds for everybody.
 var clickhouseUsers = template.Must(template.New("users").Parse(`<clickhouse>
   <profiles>
-    <default>
+    <default/>
+    <launch>
       <function_sleep_max_microseconds_per_block>0</function_sleep_max_microseconds_per_block>
       <max_concurrent_queries_for_user>1</max_concurrent_queries_for_user>
       <constraints>
         <max_concurrent_queries_for_user><readonly/></max_concurrent_queries_for_user>
       </constraints>
-    </default>
+    </launch>
     <service>
       <async_insert>0</async_insert>
       <deduplicate_blocks_in_dependent_materialized_views>1</deduplicate_blocks_in_dependent_materialized_views>
@@ -72,7 +74,7 @@ var clickhouseUsers = template.Must(template.New("users").Parse(`<clickhouse>
     <default>
       <password></password>
       <networks><ip>127.0.0.1</ip></networks>
-      <profile>default</profile>
+      <profile>launch</profile>
       <quota>default</quota>
       <grants>
         <query>GRANT SYSTEM LISTEN ON *.*</query>
@@ -86,13 +88,25 @@ var clickhouseUsers = template.Must(template.New("users").Parse(`<clickhouse>
       <grants>
         <query>GRANT SHOW, SELECT, INSERT, ALTER, CREATE, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY, MOVE PARTITION BETWEEN SHARDS, SYSTEM, dictGet, INTROSPECTION, CLUSTER ON *.*</query>
         <query>GRANT REMOTE, POSTGRES ON *.*</query>
-        <query>GRANT TABLE ENGINE ON *</query>
         <query>GRANT SET DEFINER ON *</query>
+{{- range .TableEngines}}
+        <query>GRANT TABLE ENGINE ON {{.}}</query>
+{{- end}}
       </grants>
     </{{.User}}>
   </users>
 </clickhouse>
 `))
+
+// tableEngines are those that keep their data in this server, read it from another, or keep none.
+func tableEngines() []string {
+	engines := []string{"Distributed", "Memory", "Null", "Log", "TinyLog", "StripeLog", "Set", "Join", "Buffer", "Merge",
+		"View", "MaterializedView", "Dictionary", "GenerateRandom"}
+	for _, kind := range []string{"", "Replacing", "Summing", "Aggregating", "Collapsing", "VersionedCollapsing", "Coalescing", "Graphite"} {
+		engines = append(engines, kind+"MergeTree", "Replicated"+kind+"MergeTree")
+	}
+	return engines
+}
 
 func (s *clickhouseSpec) writeConfig() error {
 	logDir := filepath.Join(s.dir, "log")
@@ -104,7 +118,7 @@ func (s *clickhouseSpec) writeConfig() error {
 	usersFile := filepath.Join(s.dir, "users.xml")
 	sum := sha256.Sum256([]byte(s.password))
 	err := renderFile(usersFile, clickhouseUsers, map[string]any{
-		"User": serviceName, "PasswordSHA256": hex.EncodeToString(sum[:]),
+		"User": serviceName, "PasswordSHA256": hex.EncodeToString(sum[:]), "TableEngines": tableEngines(),
 	})
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -184,5 +183,3 @@ func TestStartStopRestartKeepsDataAndDSN(t *testing.T) {
 		t.Errorf("the DSNs have changed with the restart")
 	}
 }
-
-var _ = os.Getenv

@@ -59,8 +59,12 @@ func becomePostgres(capability int, onParentDeath syscall.Signal, argv, env []st
 		return err
 	}
 	if capability != capNone {
-		if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("cannot keep capabilities: %w", err)
+		// Keeps the capabilities through the change of user, and has access(2), with which initdb looks for its
+		// programs, count them: without this bit it pretends that any user but root has none.
+		const noSetuidFixup = 1 << 2
+		if err := unix.Prctl(unix.PR_SET_SECUREBITS, noSetuidFixup, 0, 0, 0); err != nil {
+			return fmt.Errorf("cannot keep capability %d, which user %d needs to reach the data directory: %w",
+				capability, postgresUser, err)
 		}
 	}
 	if err := rawSyscall("change the user", unix.SYS_SETRESUID, postgresUser, postgresUser, postgresUser); err != nil {
