@@ -30,6 +30,11 @@ func TestRights(t *testing.T) {
 		}
 	})
 	t.Run("clickhouse service user", func(t *testing.T) {
+		u, err := url.Parse(e.ClickHouseDSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		password, _ := u.User.Password()
 		if _, err := chQueryAs(e.ClickHouseDSN, serviceName, "wrong", "SELECT 1"); err == nil {
 			t.Error("a wrong password is accepted")
 		}
@@ -47,7 +52,9 @@ func TestRights(t *testing.T) {
 			"CREATE TABLE sums (n UInt64, s SimpleAggregateFunction(sum, UInt64)) ENGINE = AggregatingMergeTree ORDER BY n",
 			"CREATE MATERIALIZED VIEW sums_mv TO sums AS SELECT n % 10 AS n, sum(n) AS s FROM kept GROUP BY n",
 			"INSERT INTO kept SETTINGS insert_deduplication_token = 'a' SELECT number FROM numbers(10)",
-			"CREATE DICTIONARY dict (n UInt64, m UInt64) PRIMARY KEY n SOURCE(CLICKHOUSE(QUERY 'SELECT n, n AS m FROM headroom.kept')) LAYOUT(HASHED()) LIFETIME(0)",
+			// A dictionary reads as the user it names, and "default" may read nothing.
+			"CREATE DICTIONARY dict (n UInt64, m UInt64) PRIMARY KEY n LAYOUT(HASHED()) LIFETIME(0) SOURCE(CLICKHOUSE(USER 'headroom' PASSWORD '" +
+				password + "' QUERY 'SELECT n, n AS m FROM headroom.kept'))",
 			"SELECT dictGet('headroom.dict', 'm', toUInt64(7))",
 			"ALTER TABLE kept DELETE WHERE n = 5 SETTINGS mutations_sync = 1",
 			"OPTIMIZE TABLE kept FINAL",
