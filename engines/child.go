@@ -111,7 +111,7 @@ func dieWithParent() error {
 	}
 	defer null.Close()
 	// The engine must not compete for standard input.
-	if err := syscall.Dup3(int(null.Fd()), 0, 0); err != nil {
+	if err := replaceStdin(null); err != nil {
 		return fmt.Errorf("cannot redirect standard input: %w", err)
 	}
 	go func() {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -128,13 +129,12 @@ func (s *clickhouseSpec) launch(ctx context.Context) (*process, error) {
 	// A new environment: the engine looks for credentials of cloud storage and the like in what it inherits. Go's
 	// preemption signals are for Go code only and would interrupt the engine's system calls.
 	cmd.Env = []string{childEnv + "=clickhouse", "GODEBUG=asyncpreemptoff=1", "TZ=UTC", "PATH=" + os.Getenv("PATH")}
-	cmd.SysProcAttr = childAttributes(sigKill)
-	logPath := filepath.Join(s.dir, "stderr.log")
-	p, err := startProcess("ClickHouse", cmd, logPath, []step{{0, 5 * time.Second}})
+	cmd.SysProcAttr = childAttributes(syscall.SIGKILL)
+	p, err := startProcess("ClickHouse", cmd, filepath.Join(s.dir, "stderr.log"), []step{{0, 5 * time.Second}})
 	if err != nil {
 		return nil, err
 	}
-	if err := p.ready(ctx, s.StartTimeout, logPath, s.createDatabase); err != nil {
+	if err := p.ready(ctx, s.StartTimeout, s.createDatabase); err != nil {
 		return nil, err
 	}
 	return p, nil

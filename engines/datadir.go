@@ -50,7 +50,10 @@ func (l *DirLock) Unlock() error {
 	if l == nil {
 		return nil
 	}
-	return l.f.Close()
+	if err := l.f.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil // given back before
 }
 
 // makeDir makes a directory that others can pass through but not list: the PostgreSQL server runs as another user

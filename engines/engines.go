@@ -60,6 +60,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Dir == "" {
 		return o, errors.New("cannot start engines: no data directory given")
 	}
+	if os.Getenv(childEnv) != "" {
+		// Else each child would start engines of its own, without end.
+		return o, errors.New("BUG: a program that starts engines must call engines.ChildMain first thing in main")
+	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return o, fmt.Errorf("cannot resolve data directory %q: %w", o.Dir, err)

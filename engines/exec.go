@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Exec runs argv with fresh, ephemeral engines and returns its exit code: 128 plus the signal if one ended it. The
@@ -130,11 +128,6 @@ func runPassingSignals(cmd *exec.Cmd, signals <-chan os.Signal) (int, error) {
 		return 0, fmt.Errorf("cannot wait for %q: %w", cmd.Path, err)
 	}
 	return cmd.ProcessState.ExitCode(), nil
-}
-
-func onTerminal() bool {
-	_, err := unix.IoctlGetTermios(0, unix.TCGETS)
-	return err == nil
 }
 
 // realPath turns /proc/self/exe into what another process can run.

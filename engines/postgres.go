@@ -126,13 +126,13 @@ func (s *postgresSpec) launch(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	cmd := s.command("postgres", "-D", s.data, "-c", "config_file="+configFile)
-	logPath := filepath.Join(s.dir, "postgres.log")
 	// SIGINT is the fast shutdown: ends the sessions, writes a checkpoint. SIGQUIT leaves that to the next start.
-	p, err := startProcess("PostgreSQL", cmd, logPath, []step{{syscall.SIGINT, 15 * time.Second}, {syscall.SIGQUIT, 5 * time.Second}})
+	farewell := []step{{syscall.SIGINT, 15 * time.Second}, {syscall.SIGQUIT, 5 * time.Second}}
+	p, err := startProcess("PostgreSQL", cmd, filepath.Join(s.dir, "postgres.log"), farewell)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.ready(ctx, s.StartTimeout, logPath, s.provision); err != nil {
+	if err := p.ready(ctx, s.StartTimeout, s.provision); err != nil {
 		return nil, err
 	}
 	return p, nil

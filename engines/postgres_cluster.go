@@ -59,8 +59,7 @@ func (s *postgresSpec) ensureCluster(ctx context.Context) error {
 	if s.Ephemeral {
 		args = append(args, "--no-sync")
 	}
-	logPath := filepath.Join(s.dir, "initdb.log")
-	p, err := startProcess("initdb", s.command("initdb", args...), logPath, nil)
+	p, err := startProcess("initdb", s.command("initdb", args...), filepath.Join(s.dir, "initdb.log"), nil)
 	if err != nil {
 		return err
 	}
@@ -71,7 +70,7 @@ func (s *postgresSpec) ensureCluster(ctx context.Context) error {
 		return fmt.Errorf("cannot create the PostgreSQL cluster: %w", context.Cause(ctx))
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("cannot create the PostgreSQL cluster: initdb: %w; the end of %s:\n%s", p.err, logPath, tail(logPath))
+		return fmt.Errorf("cannot create the PostgreSQL cluster: initdb: %w; %s", p.err, p.log)
 	}
 	if err := os.Rename(made, s.data); err != nil {
 		return fmt.Errorf("cannot put the PostgreSQL cluster in its place: %w", err)

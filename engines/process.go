@@ -1,15 +1,12 @@
 package engines
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -22,6 +19,7 @@ type process struct {
 	cmd      *exec.Cmd
 	lifeline *os.File
 	farewell []step
+	log      logMark
 	done     chan struct{} // closed after the process has been waited for
 	err      error         // why it ended; read it after done
 }
@@ -37,7 +35,7 @@ type step struct {
 // The goroutine that starts the process stays locked to its thread until the process has ended: the kernel sends the
 // parent-death signal when the *thread* that forked ends, and the Go runtime is free to end a thread that nobody holds.
 func startProcess(name string, cmd *exec.Cmd, logPath string, farewell []step) (*process, error) {
-	logFile, err := openLog(logPath)
+	logFile, mark, err := openLog(logPath)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +46,7 @@ func startProcess(name string, cmd *exec.Cmd, logPath string, farewell []step) (
 	}
 	defer r.Close()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, logFile, logFile
-	p := &process{name: name, cmd: cmd, lifeline: w, farewell: farewell, done: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, lifeline: w, farewell: farewell, log: mark, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -75,7 +73,7 @@ func startProcess(name string, cmd *exec.Cmd, logPath string, farewell []step) (
 
 // ready calls ping until it succeeds. It fails when the process ends first (with the last lines of its log), when ctx
 // ends, or after the timeout; then the process is no longer there.
-func (p *process) ready(ctx context.Context, timeout time.Duration, logPath string, ping func(context.Context) error) error {
+func (p *process) ready(ctx context.Context, timeout time.Duration, ping func(context.Context) error) error {
 	deadline := time.Now().Add(timeout)
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
@@ -88,15 +86,13 @@ func (p *process) ready(ctx context.Context, timeout time.Duration, logPath stri
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("cannot start %s: %w; the end of %s:\n%s", p.name, p.err, logPath, tail(logPath))
+			return fmt.Errorf("cannot start %s: %w; %s", p.name, p.err, p.log)
 		case <-ctx.Done():
-			p.kill()
-			return fmt.Errorf("cannot start %s: %w", p.name, context.Cause(ctx))
+			return errors.Join(fmt.Errorf("cannot start %s: %w", p.name, context.Cause(ctx)), p.kill())
 		case <-tick.C:
 			if time.Now().After(deadline) {
-				p.kill()
-				return fmt.Errorf("cannot start %s: no answer in %s: %w; the end of %s:\n%s",
-					p.name, timeout, pingErr, logPath, tail(logPath))
+				err := fmt.Errorf("cannot start %s: no answer in %s: %w; %s", p.name, timeout, pingErr, p.log)
+				return errors.Join(err, p.kill())
 			}
 		}
 	}
@@ -133,35 +129,7 @@ func (p *process) kill() error {
 	}
 }
 
-// openLog opens the file for appending and first sets it aside when it has grown: one older file is kept.
-func openLog(path string) (*os.File, error) {
-	if st, err := os.Stat(path); err == nil && st.Size() > 4<<20 {
-		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, fmt.Errorf("cannot rotate %q: %w", path, err)
-		}
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open log %q: %w", path, err)
-	}
-	return f, nil
-}
-
-// tail returns the last lines of a log for an error message.
-func tail(path string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return err.Error()
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil {
-		_, _ = f.Seek(max(0, st.Size()-2000), io.SeekStart)
-	}
-	b, _ := io.ReadAll(f)
-	lines := strings.Split(string(bytes.TrimSpace(b)), "\n")
-	return strings.Join(lines[max(0, len(lines)-8):], "\n")
-}
-
+// exitError is nil while the process runs.
 func (p *process) exitError() error {
 	select {
 	case <-p.done:

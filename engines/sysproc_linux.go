@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -13,17 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const sigKill = syscall.SIGKILL
-
 // childAttributes puts an engine in a process group of its own, so that Ctrl-C in a terminal reaches headroom alone,
 // which then stops the engines in order; and has the kernel send it a signal when the thread that started it ends.
 // That is the second line behind the pipe on standard input, for a child that is too busy or too broken to notice.
 func childAttributes(onParentDeath syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: onParentDeath}
 }
-
-// postgresUser is the user under which PostgreSQL runs when headroom is root, which it refuses to be: "nobody".
-const postgresUser = 65534
 
 // The capabilities that let a process pass through directories that its user cannot. The first lets it only read and
 // pass, but a container may lack it.
@@ -100,23 +94,6 @@ func rawSyscall(what string, trap, a, b, c uintptr) error {
 	return nil
 }
 
-// reachable reports whether a user without any special right can pass through all directories above path.
-func reachable(path string) bool {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return false
-	}
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		st, err := os.Stat(dir)
-		if err != nil || st.Mode().Perm()&0o001 == 0 {
-			return false
-		}
-		if dir == filepath.Dir(dir) {
-			return true
-		}
-	}
-}
-
 // traversalCapability is the smaller of the two capabilities that this process may pass on.
 func traversalCapability() int {
 	b, err := os.ReadFile("/proc/self/status")
@@ -132,4 +109,13 @@ func traversalCapability() int {
 		}
 	}
 	return capDACReadSearch
+}
+
+// replaceStdin puts f in the place of standard input.
+func replaceStdin(f *os.File) error { return unix.Dup3(int(f.Fd()), 0, 0) }
+
+// onTerminal reports whether standard input is a terminal.
+func onTerminal() bool {
+	_, err := unix.IoctlGetTermios(0, unix.TCGETS)
+	return err == nil
 }
