@@ -43,7 +43,7 @@ type Options struct {
 	// SkipClickHouse and SkipPostgres leave out an engine for which the user has given a DSN.
 	SkipClickHouse, SkipPostgres bool
 
-	// Ephemeral trades durability for speed: PostgreSQL runs without fsync. For tests.
+	// Ephemeral trades durability for speed: both engines leave it to the kernel when to write. For tests.
 	Ephemeral bool
 
 	// StartTimeout bounds how long an engine may take to answer, recovery after a crash included. Zero: two minutes.
