@@ -97,7 +97,7 @@ func TestRights(t *testing.T) {
 	})
 	t.Run("secrets", func(t *testing.T) {
 		processes := processesIn(t, dir)
-		if len(processes) < 3 {
+		if len(processes) < 2 {
 			t.Fatalf("only %d processes found", len(processes))
 		}
 		for _, dsn := range []string{e.ClickHouseDSN, e.PostgresDSN} {

@@ -110,6 +110,29 @@ func TestStalePostmasterPID(t *testing.T) {
 	mustPG(t, e.PostgresDSN, "SELECT 1")
 }
 
+// A server that has lost its parent and yet runs on is ended, not joined by a second one on the same files.
+func TestLeftOverPostgresIsEnded(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t, t.TempDir())
+	o.SkipClickHouse = true
+	pg, err := StartPostgres(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pg.spec.endEarlierRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-pg.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("it runs on")
+	}
+	if err := pg.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	startEngines(t, o)
+}
+
 // Another program took the port between our look and the engine's bind: that must be an error soon, not a wait.
 func TestPortTakenMeanwhile(t *testing.T) {
 	t.Parallel()

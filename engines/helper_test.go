@@ -93,7 +93,7 @@ func (h *helper) kill() {
 	_ = h.cmd.Wait()
 }
 
-// processesIn returns the command lines of the processes that work in dir, by process id.
+// processesIn returns the command lines of the processes that work in dir or were told of it, by process id.
 func processesIn(t *testing.T, dir string) map[int]string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(dir)
@@ -110,12 +110,12 @@ func processesIn(t *testing.T, dir string) map[int]string {
 		if err != nil {
 			continue
 		}
-		cwd, err := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd"))
-		if err != nil || !strings.HasPrefix(cwd, dir) {
-			continue
+		cmdline := strings.Join(arguments(pid), " ")
+		// A container's root may not see another user's working directory, but then the arguments.
+		cwd, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd"))
+		if strings.HasPrefix(cwd, dir) || strings.Contains(cmdline, dir) {
+			found[pid] = cmdline
 		}
-		b, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
-		found[pid] = strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " "))
 	}
 	return found
 }

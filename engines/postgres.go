@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -194,51 +193,4 @@ func (s *postgresSpec) command(name string, args ...string) *exec.Cmd {
 	cmd.Env = append(cmd.Env, "LC_ALL=C", "TZ=UTC", "PATH="+os.Getenv("PATH"))
 	cmd.SysProcAttr = childAttributes(onParentDeath)
 	return cmd
-}
-
-// endEarlierRun deals with what postmaster.pid may say after a kill -9 of headroom: the server is still on its way
-// out, or is gone and its process id belongs to somebody else by now, which PostgreSQL would take for a running server.
-func (s *postgresSpec) endEarlierRun(ctx context.Context) error {
-	path := filepath.Join(s.data, "postmaster.pid")
-	b, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot read %q: %w", path, err)
-	}
-	first, _, _ := strings.Cut(string(b), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil || pid <= 0 {
-		return nil // PostgreSQL itself says best what is wrong with its file
-	}
-	// We hold the directory's lock, so a server that still works here has lost its parent.
-	data, err := filepath.EvalSymlinks(s.data)
-	if err != nil {
-		return fmt.Errorf("cannot resolve %q: %w", s.data, err)
-	}
-	worksHere := func() bool {
-		cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-		return err == nil && cwd == data
-	}
-	if !worksHere() {
-		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("cannot remove stale %q: %w", path, err)
-		}
-		return nil
-	}
-	for _, signal := range []syscall.Signal{0, syscall.SIGQUIT, syscall.SIGKILL} {
-		if signal != 0 {
-			_ = syscall.Kill(pid, signal)
-		}
-		for range 100 {
-			if !worksHere() {
-				return nil
-			}
-			if !wait(ctx, 50*time.Millisecond) {
-				return context.Cause(ctx)
-			}
-		}
-	}
-	return fmt.Errorf("cannot stop PostgreSQL process %d, left over from an earlier run in %q", pid, s.data)
 }
