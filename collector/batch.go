@@ -1,0 +1,268 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexis-limited/headroom/fault"
+)
+
+// batch is the decoded rows of requests that will be acknowledged together. It belongs to its lane until the committer
+// takes it, then to the committer, which returns its columns to the pool and closes done when err is set.
+type batch struct {
+	cols     *columns
+	receipts []receipt
+	spans    int
+	size     int // bytes of the bodies in it
+	done     chan struct{}
+	err      error
+}
+
+// lane is a place to decode into. There is one for each processor, so that requests are decoded side by side.
+type lane struct {
+	mu     sync.Mutex // held while a request is decoded into cur
+	dec    decoder
+	cur    *batch
+	closed bool // the last batch was taken: nothing may be added
+}
+
+// committer gathers batches and writes them to the spool: all that arrives within a short time shares one fsync.
+type committer struct {
+	spool     *spool
+	window    *window
+	linger    time.Duration
+	sealAfter time.Duration
+	maxBatch  int // bytes of bodies after which it does not wait any longer
+
+	lanes   []*lane
+	turn    atomic.Uint32
+	waiting atomic.Int64  // bytes of bodies decoded and not taken yet
+	wake    chan struct{} // something waits
+	enough  chan struct{} // maxBatch is reached
+	free    chan *columns
+	rate    rate
+
+	// Of run.
+	encoders []*encoder
+	blocks   [][]byte // memory of encoded blocks, by lane and table
+	record   []byte
+}
+
+func newCommitter(sp *spool, w *window, opts decodeOptions, lanes int) *committer {
+	c := &committer{
+		spool: sp, window: w,
+		wake: make(chan struct{}, 1), enough: make(chan struct{}, 1),
+		free: make(chan *columns, 2*lanes), blocks: make([][]byte, lanes*int(tables)),
+	}
+	for range lanes {
+		c.lanes = append(c.lanes, &lane{dec: decoder{opts: opts}, cur: &batch{cols: newColumns(), done: make(chan struct{})}})
+		c.encoders = append(c.encoders, newEncoder())
+	}
+	return c
+}
+
+// errStopping is the answer to requests that come while the collector stops.
+var errStopping = fault.New(fault.Unavailable, "the collector is stopping")
+
+// add decodes a body into the batch being gathered and returns that batch. The caller waits for done. When the body is
+// malformed, or all spans in it were refused, nothing is to be stored and the batch is nil.
+func (c *committer) add(body []byte, d digest, now time.Time) (*batch, outcome, error) {
+	l := c.acquire()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, outcome{}, errStopping
+	}
+	out, err := l.dec.traces(body, l.cur.cols, now)
+	if err != nil {
+		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no ExportTraceServiceRequest: %s", err)
+	}
+	if out.spans == 0 {
+		return nil, out, nil
+	}
+	b := l.cur
+	b.receipts = append(b.receipts, receipt{digest: d, at: now.Unix(), answer: out.answer()})
+	b.spans += out.spans
+	b.size += len(body)
+	if c.waiting.Add(int64(len(body))) >= int64(c.maxBatch) {
+		signal(c.enough)
+	}
+	signal(c.wake)
+	return b, out, nil
+}
+
+// acquire returns a locked lane, a free one if there is one.
+func (c *committer) acquire() *lane {
+	first := int(c.turn.Add(1)) % len(c.lanes)
+	for i := range c.lanes {
+		if l := c.lanes[(first+i)%len(c.lanes)]; l.mu.TryLock() {
+			return l
+		}
+	}
+	l := c.lanes[first]
+	l.mu.Lock()
+	return l
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run commits until ctx is done; then it commits what is left, seals and refuses everything after.
+func (c *committer) run(ctx context.Context) {
+	tick := time.NewTicker(sealTick)
+	defer tick.Stop()
+	linger := time.NewTimer(c.linger)
+	defer linger.Stop()
+	for {
+		select {
+		case <-c.wake:
+			linger.Reset(c.linger)
+			select {
+			case <-linger.C:
+			case <-c.enough:
+			case <-ctx.Done():
+			}
+			c.commit(time.Now(), false)
+		case <-tick.C:
+			c.window.expire(time.Now())
+		case <-ctx.Done():
+			c.commit(time.Now(), true)
+			c.spool.seal()
+			return
+		}
+		if c.spool.sealDue(time.Now(), c.sealAfter) {
+			c.spool.seal()
+		}
+	}
+}
+
+// sealTick is how often an open segment's age is looked at when nothing arrives.
+const sealTick = 100 * time.Millisecond
+
+// take swaps fresh batches into the lanes and returns those that hold something. The result has a place a lane.
+func (c *committer) take(last bool) []*batch {
+	taken := make([]*batch, len(c.lanes))
+	for i, l := range c.lanes {
+		l.mu.Lock()
+		if len(l.cur.receipts) > 0 {
+			taken[i] = l.cur
+			c.waiting.Add(-int64(l.cur.size))
+			l.cur = &batch{cols: c.freeColumns(), done: make(chan struct{})}
+		}
+		l.closed = l.closed || last
+		l.mu.Unlock()
+	}
+	return taken
+}
+
+func (c *committer) freeColumns() *columns {
+	select {
+	case cols := <-c.free:
+		return cols
+	default:
+		return newColumns()
+	}
+}
+
+// commit makes one record of all batches, stores it and tells the waiting requests.
+func (c *committer) commit(now time.Time, last bool) {
+	taken := c.take(last)
+	var receipts []receipt
+	spans := 0
+	for _, b := range taken {
+		if b != nil {
+			receipts = append(receipts, b.receipts...)
+			spans += b.spans
+		}
+	}
+	if len(receipts) == 0 {
+		return
+	}
+	err := c.encode(taken, receipts)
+	if err == nil {
+		err = c.spool.append(c.record, now)
+	}
+	if err == nil {
+		metrics.commitSeconds.UpdateDuration(now)
+		metrics.accepted.Add(spans)
+		c.rate.add(spans, now)
+		c.window.commit(receipts)
+	} else {
+		err = fault.Wrap(err, fault.Unavailable, "the spool cannot be written")
+		for _, r := range receipts {
+			c.window.settle(r.digest, answer{}, err)
+		}
+	}
+	for _, b := range taken {
+		if b != nil {
+			b.err = err
+			close(b.done)
+			c.recycle(b.cols)
+		}
+	}
+}
+
+// maxKept bounds the columns that are kept for reuse: those of an unusually large batch are left to the collector of
+// garbage.
+const maxKept = 32 << 20
+
+func (c *committer) recycle(cols *columns) {
+	if cap(cols.spans.attributes.values.buf)+cap(cols.spans.resource.values.buf) > maxKept {
+		return
+	}
+	cols.reset()
+	select {
+	case c.free <- cols:
+	default:
+	}
+}
+
+// encode turns the batches into c.record. Lanes are encoded side by side.
+func (c *committer) encode(taken []*batch, receipts []receipt) error {
+	var (
+		wg     sync.WaitGroup
+		blocks = make([]block, len(c.blocks))
+		errs   = make([]error, len(taken))
+	)
+	for i, b := range taken {
+		if b == nil {
+			continue
+		}
+		wg.Go(func() {
+			for t := range tables {
+				at := i*int(tables) + int(t)
+				in, rows := b.cols.input(t)
+				if rows == 0 {
+					continue
+				}
+				data, raw, err := c.encoders[i].block(c.blocks[at][:0], in, rows)
+				if err != nil {
+					errs[i] = fmt.Errorf("cannot encode rows of %q: %w", tableNames[t], err)
+					return
+				}
+				c.blocks[at] = data
+				blocks[at] = block{table: t, rows: rows, raw: raw, data: data}
+			}
+		})
+	}
+	wg.Wait()
+	used := blocks[:0]
+	for _, b := range blocks {
+		if b.rows > 0 {
+			used = append(used, b)
+		}
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	c.record = appendRecord(c.record[:0], receipts, used)
+	return nil
+}

@@ -1,0 +1,172 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexis-limited/headroom/clickhouse"
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// Authenticator checks API keys. Its errors are of kinds fault.Unauthenticated and fault.Unavailable.
+type Authenticator interface {
+	Authenticate(ctx context.Context, token string) (tenant.Identity, error)
+}
+
+// Options are what New needs. Zero values of all but the first three get the defaults that are named.
+type Options struct {
+	ClickHouseDSN string        // required; see clickhouse.Config
+	Dir           string        // required: the spool's directory, on a disk that keeps what is synced
+	Auth          Authenticator // required
+	Logger        *slog.Logger  // slog.Default()
+
+	TenantAttributes []string      // names of the attribute that holds the tenant id, the first found wins; tenant.id
+	Retention        time.Duration // spans that started earlier are refused; 30 days
+	MaxFuture        time.Duration // spans that end later than this from now are refused; 10 minutes
+
+	MaxBody       int           // bytes of a request's body after decompression; 20 MiB
+	MaxInflight   int64         // bytes of all bodies that are not acknowledged yet; 128 MiB
+	MaxValue      int           // bytes of an attribute's value or a message, cut beyond; 4 KiB
+	MaxName       int           // bytes of a name, route or attribute's key, cut beyond; 512
+	MaxAttributes int           // of a span or resource, dropped beyond; 256
+	ReadTimeout   time.Duration // for reading one request; 30 s
+
+	Linger          time.Duration // how long the first request of a batch waits for others; 20 ms
+	SealAfter       time.Duration // age at which a segment is offered to ClickHouse; 700 ms
+	MaxSegment      int64         // bytes at which it is offered whatever its age; 16 MiB
+	MaxSpool        int64         // bytes of the spool beyond which requests get 503; 4 GiB
+	InsertTimeout   time.Duration // for one insert, after which it is repeated; 2 minutes
+	StopTimeout     time.Duration // for emptying the spool when Run ends; 5 s
+	DuplicateWindow time.Duration // how long a request is remembered; 10 minutes
+	MaxReceipts     int           // how many are remembered at most; 1,000,000 (about 100 MB)
+}
+
+func (o *Options) setDefaults() error {
+	switch {
+	case o.ClickHouseDSN == "":
+		return errors.New("cannot make a collector: Options.ClickHouseDSN is empty")
+	case o.Dir == "":
+		return errors.New("cannot make a collector: Options.Dir is empty")
+	case o.Auth == nil:
+		return errors.New("cannot make a collector: Options.Auth is nil")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Logger = o.Logger.With("component", "collector")
+	if len(o.TenantAttributes) == 0 {
+		o.TenantAttributes = []string{"tenant.id"}
+	}
+	setDefault(&o.Retention, 30*24*time.Hour)
+	setDefault(&o.MaxFuture, 10*time.Minute)
+	setDefault(&o.MaxBody, 20<<20)
+	setDefault(&o.MaxInflight, 128<<20)
+	setDefault(&o.MaxValue, 4<<10)
+	setDefault(&o.MaxName, 512)
+	setDefault(&o.MaxAttributes, 256)
+	setDefault(&o.ReadTimeout, 30*time.Second)
+	setDefault(&o.Linger, 20*time.Millisecond)
+	setDefault(&o.SealAfter, 700*time.Millisecond)
+	setDefault(&o.MaxSegment, 16<<20)
+	setDefault(&o.MaxSpool, 4<<30)
+	setDefault(&o.InsertTimeout, 2*time.Minute)
+	setDefault(&o.StopTimeout, 5*time.Second)
+	setDefault(&o.DuplicateWindow, 10*time.Minute)
+	setDefault(&o.MaxReceipts, 1_000_000)
+	return nil
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Collector receives spans. Make it with New.
+type Collector struct {
+	opts      Options
+	spool     *spool
+	window    *window
+	committer *committer
+	inserter  *inserter
+	writer    *writer
+	handler   http.Handler
+	inflight  atomic.Int64 // bytes of bodies that are not acknowledged
+	quiet     atomic.Int64 // Unix time of the next log line about refused requests
+}
+
+// New opens the spool, mends what a crash left, and returns a collector that stores nothing before Run is called. It
+// does not connect to ClickHouse.
+func New(o Options) (*Collector, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	cfg, err := clickhouse.ParseDSN(o.ClickHouseDSN)
+	if err != nil {
+		return nil, err
+	}
+	sp, receipts, err := openSpool(o.Dir, o.MaxSegment, o.MaxSpool, o.DuplicateWindow, o.Logger, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts)}
+	c.window.restore(receipts)
+	c.committer = newCommitter(sp, c.window, decodeOptions{
+		tenantAttributes: o.TenantAttributes, maxFuture: o.MaxFuture, retention: o.Retention,
+		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes,
+	}, runtime.GOMAXPROCS(0))
+	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
+	c.inserter = newInserter(cfg, o.InsertTimeout)
+	c.writer = &writer{spool: sp, insert: c.inserter.insert, log: o.Logger}
+	c.handler = c.routes()
+	return c, nil
+}
+
+// maxBatch is how many bytes of bodies make a batch that is not made to wait.
+const maxBatch = 4 << 20
+
+// Run stores what arrives until ctx is done. Then it commits what was accepted, refuses the rest with 503, and empties
+// the spool into ClickHouse as far as StopTimeout allows; what is left waits on disk for the next start. A collector runs
+// once.
+func (c *Collector) Run(ctx context.Context) error {
+	defer c.spool.release()
+	var wg sync.WaitGroup
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriting()
+	wg.Go(func() { c.writer.run(writing) })
+	c.committer.run(ctx)
+	// An insert that runs now may end: it is repeated otherwise.
+	bound := time.AfterFunc(c.opts.StopTimeout, stopWriting)
+	defer bound.Stop()
+	c.awaitEmpty(writing)
+	stopWriting()
+	wg.Wait()
+	c.inserter.client.CloseIdleConnections()
+	return nil
+}
+
+// awaitEmpty returns when the spool is empty, ClickHouse fails, or ctx is done.
+func (c *Collector) awaitEmpty(ctx context.Context) {
+	tick := time.NewTicker(sealTick)
+	defer tick.Stop()
+	for {
+		if _, n, _ := c.spool.backlog(); n == 0 {
+			return
+		}
+		if _, failed := c.writer.last(); failed != "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,408 @@
+package collector
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/VictoriaMetrics/easyproto"
+
+	"github.com/nexis-limited/headroom/fault"
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// OTLP's span kinds that mean something here.
+const (
+	kindServer   = 2
+	kindClient   = 3
+	kindProducer = 4
+	kindConsumer = 5
+)
+
+// decodeOptions are the limits and names that decoding needs.
+type decodeOptions struct {
+	tenantAttributes []string
+	maxFuture        time.Duration
+	retention        time.Duration
+	maxValue         int // bytes of an attribute's value, a message
+	maxName          int // bytes of a name, a route, an attribute's key
+	maxAttributes    int // of a span
+}
+
+// decoder turns an ExportTraceServiceRequest into rows of columns. It is not safe for concurrent use and is reused; while
+// it runs its fields alias the request body, and it keeps nothing of it after.
+type decoder struct {
+	opts decodeOptions
+	cols *columns
+	out  outcome
+
+	oldest, newest uint64 // bounds of a span's start and end, Unix nanoseconds
+
+	res     resource
+	span    spanFields
+	scratch []byte
+}
+
+// resource is what the spans of one ResourceSpans share.
+type resource struct {
+	product, service, version []byte
+	tenant                    owner
+	// its attributes, encoded for the column spans.resource, to be copied into every row
+	keys   []uint32
+	values stringColumn
+}
+
+// spanFields are the fields of the span being decoded.
+type spanFields struct {
+	traceID, spanID, parentID []byte
+	name, message, exception  []byte
+	kind, status              int32
+	start, end                uint64
+	attributes                int
+	tenant                    owner
+	facts                     facts
+}
+
+// traces appends the spans of body to cols. On an error the body is malformed and cols are as they were before.
+func (d *decoder) traces(body []byte, cols *columns, now time.Time) (outcome, error) {
+	d.cols, d.out = cols, outcome{}
+	d.newest = uint64(now.Add(d.opts.maxFuture).UnixNano())
+	d.oldest = uint64(now.Add(-d.opts.retention).UnixNano())
+	m := cols.mark()
+	if err := d.request(body); err != nil {
+		cols.cut(m)
+		return outcome{}, err
+	}
+	return d.out, nil
+}
+
+func (d *decoder) request(src []byte) (err error) {
+	var fc easyproto.FieldContext
+	for n := 0; len(src) > 0; {
+		if src, err = fc.NextField(src); err != nil {
+			return fmt.Errorf("resource_spans[%d]: %w", n, err)
+		}
+		if data, ok := fc.MessageData(); ok && fc.FieldNum == 1 {
+			if err := d.resourceSpans(data); err != nil {
+				return fmt.Errorf("resource_spans[%d]: %w", n, err)
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+// resourceSpans goes over the message twice: protobuf lets the resource come after its spans.
+func (d *decoder) resourceSpans(data []byte) (err error) {
+	d.res = resource{keys: d.res.keys[:0], values: stringColumn{buf: d.res.values.buf[:0]}}
+	var fc easyproto.FieldContext
+	for src := data; len(src) > 0; {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		if m, ok := fc.MessageData(); ok && fc.FieldNum == 1 {
+			if err := d.resource(m); err != nil {
+				return fmt.Errorf("resource: %w", err)
+			}
+		}
+	}
+	n := 0
+	for src := data; len(src) > 0; {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		if m, ok := fc.MessageData(); ok && fc.FieldNum == 2 {
+			if err := d.scopeSpans(m); err != nil {
+				return fmt.Errorf("scope_spans[%d]: %w", n, err)
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+func (d *decoder) resource(src []byte) (err error) {
+	var fc easyproto.FieldContext
+	for len(src) > 0 {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		m, ok := fc.MessageData()
+		if !ok || fc.FieldNum != 1 {
+			continue
+		}
+		key, v, err := parseKeyValue(m)
+		if err != nil {
+			return err
+		}
+		switch string(key) {
+		case "service.name":
+			d.res.service = v.str()
+		case "service.namespace":
+			d.res.product = v.str()
+		case "service.version":
+			d.res.version = v.str()
+		}
+		d.res.tenant.learn(d.opts.tenantAttributes, key, &v)
+		if len(d.res.keys) < d.opts.maxAttributes {
+			d.res.keys = append(d.res.keys, d.cols.spans.resource.keys.key(d.name(key)))
+			if err := d.appendValue(&d.res.values, &v); err != nil {
+				return err
+			}
+		} else {
+			d.out.clipped++
+		}
+	}
+	return nil
+}
+
+func (d *decoder) scopeSpans(src []byte) (err error) {
+	var fc easyproto.FieldContext
+	for n := 0; len(src) > 0; {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		if m, ok := fc.MessageData(); ok && fc.FieldNum == 2 {
+			if err := d.oneSpan(m); err != nil {
+				return fmt.Errorf("spans[%d]: %w", n, err)
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+// oneSpan appends the span's attributes as it meets them, and its row when it has seen and checked all; the attributes
+// of a span that is refused are cut off again.
+func (d *decoder) oneSpan(src []byte) (err error) {
+	s := &d.span
+	*s = spanFields{facts: facts{grpcCode: -1}}
+	m := d.cols.spans.attributes.mark()
+	var fc easyproto.FieldContext
+	for len(src) > 0 {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		switch fc.FieldNum {
+		case 1:
+			setBytes(&fc, &s.traceID)
+		case 2:
+			setBytes(&fc, &s.spanID)
+		case 4:
+			setBytes(&fc, &s.parentID)
+		case 5:
+			setBytes(&fc, &s.name)
+		case 6:
+			setEnum(&fc, &s.kind)
+		case 7:
+			setFixed64(&fc, &s.start)
+		case 8:
+			setFixed64(&fc, &s.end)
+		case 9:
+			if data, ok := fc.MessageData(); ok {
+				if err := d.attribute(data); err != nil {
+					return err
+				}
+			}
+		case 11:
+			if data, ok := fc.MessageData(); ok {
+				if err := d.event(data); err != nil {
+					return fmt.Errorf("events: %w", err)
+				}
+			}
+		case 15:
+			if data, ok := fc.MessageData(); ok {
+				if err := d.status(data); err != nil {
+					return fmt.Errorf("status: %w", err)
+				}
+			}
+		}
+	}
+	id, ok := d.check()
+	if !ok {
+		d.cols.spans.attributes.cut(m)
+		return nil
+	}
+	d.appendSpan(id)
+	return nil
+}
+
+func (d *decoder) attribute(data []byte) error {
+	key, v, err := parseKeyValue(data)
+	if err != nil {
+		return err
+	}
+	s := &d.span
+	s.facts.learn(key, &v)
+	s.tenant.learn(d.opts.tenantAttributes, key, &v)
+	if s.attributes++; s.attributes > d.opts.maxAttributes {
+		d.out.clipped++
+		return nil
+	}
+	attrs := &d.cols.spans.attributes
+	attrs.keys.append(d.name(key))
+	return d.appendValue(&attrs.values, &v)
+}
+
+// event takes the message of the first event that is an exception.
+func (d *decoder) event(src []byte) (err error) {
+	var (
+		fc      easyproto.FieldContext
+		name    []byte
+		message []byte
+	)
+	for len(src) > 0 {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		switch fc.FieldNum {
+		case 2:
+			setBytes(&fc, &name)
+		case 3:
+			data, ok := fc.MessageData()
+			if !ok {
+				continue
+			}
+			key, v, err := parseKeyValue(data)
+			if err != nil {
+				return err
+			}
+			if string(key) == "exception.message" {
+				message = v.str()
+			}
+		}
+	}
+	if string(name) == "exception" && d.span.exception == nil {
+		d.span.exception = message
+	}
+	return nil
+}
+
+func (d *decoder) status(src []byte) (err error) {
+	var fc easyproto.FieldContext
+	for len(src) > 0 {
+		if src, err = fc.NextField(src); err != nil {
+			return err
+		}
+		switch fc.FieldNum {
+		case 2:
+			setBytes(&fc, &d.span.message)
+		case 3:
+			setEnum(&fc, &d.span.status)
+		}
+	}
+	return nil
+}
+
+// check says whether the span can be stored, and whose it is; if not it counts why.
+func (d *decoder) check() (tenant.ID, bool) {
+	s := &d.span
+	switch {
+	case len(s.traceID) != 16 || allZero(s.traceID):
+		d.out.reject(badTraceID, func() error {
+			return d.fieldError("trace_id", hex.EncodeToString(shorten(s.traceID)), "must be 16 bytes that are not all zero")
+		})
+		return "", false
+	case len(s.spanID) != 8 || allZero(s.spanID):
+		d.out.reject(badSpanID, func() error {
+			return d.fieldError("span_id", hex.EncodeToString(shorten(s.spanID)), "must be 8 bytes that are not all zero")
+		})
+		return "", false
+	case s.end < s.start:
+		d.out.reject(endBeforeStart, func() error {
+			return d.fieldError("end_time_unix_nano", nanoTime(s.end), "must not be before the start, which is "+nanoTime(s.start))
+		})
+		return "", false
+	case s.end > d.newest:
+		d.out.reject(inFuture, func() error {
+			return d.fieldError("end_time_unix_nano", nanoTime(s.end), fmt.Sprintf("must not be more than %s in the future", d.opts.maxFuture))
+		})
+		return "", false
+	case s.start < d.oldest:
+		d.out.reject(tooOld, func() error {
+			return d.fieldError("start_time_unix_nano", nanoTime(s.start), fmt.Sprintf("must not be older than the retention of %s", d.opts.retention))
+		})
+		return "", false
+	}
+	v := &s.tenant.value
+	if v.kind == valueNone {
+		v = &d.res.tenant.value
+	}
+	d.scratch = d.scratch[:0]
+	text := v.data
+	if v.kind != valueString {
+		d.scratch, _ = v.appendText(d.scratch) // a broken array names no tenant
+		text = d.scratch
+	}
+	if len(text) == 0 {
+		return tenant.Untagged, true
+	}
+	id, err := tenant.ParseID(viewString(text)) // lives until the span's row is appended
+	if err != nil {
+		d.out.reject(badTenant, func() error { return err })
+		return "", false
+	}
+	return id, true
+}
+
+func (d *decoder) fieldError(field, got, message string) error {
+	return fault.InvalidField(field, got, "%s (span %q of service %q)", message, shorten(d.span.name), shorten(d.res.service))
+}
+
+// name clips what becomes a value of a LowCardinality column.
+func (d *decoder) name(v []byte) []byte {
+	v, cut := clip(v, d.opts.maxName)
+	if cut {
+		d.out.clipped++
+	}
+	return v
+}
+
+func (d *decoder) text(v []byte) []byte {
+	v, cut := clip(v, d.opts.maxValue)
+	if cut {
+		d.out.clipped++
+	}
+	return valid(v)
+}
+
+func (d *decoder) appendValue(c *stringColumn, v *value) error {
+	if v.kind == valueString {
+		c.append(d.text(v.data))
+		return nil
+	}
+	var err error
+	if d.scratch, err = v.appendText(d.scratch[:0]); err != nil {
+		return fmt.Errorf("cannot read the value of an attribute: %w", err)
+	}
+	c.append(d.text(d.scratch))
+	return nil
+}
+
+func setBytes(fc *easyproto.FieldContext, dst *[]byte) {
+	if b, ok := fc.Bytes(); ok {
+		*dst = b
+	}
+}
+
+func setFixed64(fc *easyproto.FieldContext, dst *uint64) {
+	if v, ok := fc.Fixed64(); ok {
+		*dst = v
+	}
+}
+
+// setEnum takes the low 32 bits, as protobuf says.
+func setEnum(fc *easyproto.FieldContext, dst *int32) {
+	if v, ok := fc.Uint64(); ok {
+		*dst = int32(uint32(v))
+	}
+}
+
+func allZero(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}

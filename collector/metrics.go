@@ -1,0 +1,149 @@
+package collector
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	vm "github.com/VictoriaMetrics/metrics"
+)
+
+// metrics are the counters of this process. Gauges of the spool are written by Collector.WriteMetrics.
+var metrics = struct {
+	requests       *vm.Counter
+	unauthorized   *vm.Counter
+	malformed      *vm.Counter
+	overloaded     *vm.Counter
+	duplicates     *vm.Counter
+	forgottenEarly *vm.Counter
+	bytes          *vm.Counter
+	received       *vm.Counter
+	accepted       *vm.Counter
+	rejected       [reasons]*vm.Counter
+	clipped        *vm.Counter
+	commitSeconds  *vm.Histogram
+	ackSeconds     *vm.Histogram
+	spoolErrors    *vm.Counter
+	torn           *vm.Counter
+	quarantined    *vm.Counter
+	damagedBytes   *vm.Counter
+	insertSeconds  *vm.Histogram
+	insertErrors   *vm.Counter
+	insertedRows   [tables]*vm.Counter
+}{
+	requests:       vm.NewCounter("headroom_collector_requests_total"),
+	unauthorized:   vm.NewCounter(`headroom_collector_refused_requests_total{reason="key"}`),
+	malformed:      vm.NewCounter(`headroom_collector_refused_requests_total{reason="malformed"}`),
+	overloaded:     vm.NewCounter(`headroom_collector_refused_requests_total{reason="unavailable"}`),
+	duplicates:     vm.NewCounter("headroom_collector_duplicate_requests_total"),
+	forgottenEarly: vm.NewCounter("headroom_collector_receipts_forgotten_early_total"),
+	bytes:          vm.NewCounter("headroom_collector_received_bytes_total"),
+	received:       vm.NewCounter("headroom_collector_received_spans_total"),
+	accepted:       vm.NewCounter("headroom_collector_accepted_spans_total"),
+	rejected:       rejectedCounters(),
+	clipped:        vm.NewCounter("headroom_collector_clipped_values_total"),
+	commitSeconds:  vm.NewHistogram("headroom_collector_commit_duration_seconds"),
+	ackSeconds:     vm.NewHistogram("headroom_collector_ack_duration_seconds"),
+	spoolErrors:    vm.NewCounter("headroom_collector_spool_errors_total"),
+	torn:           vm.NewCounter("headroom_collector_spool_torn_writes_total"),
+	quarantined:    vm.NewCounter("headroom_collector_quarantined_segments_total"),
+	damagedBytes:   vm.NewCounter("headroom_collector_damaged_bytes_total"),
+	insertSeconds:  vm.NewHistogram("headroom_collector_insert_duration_seconds"),
+	insertErrors:   vm.NewCounter("headroom_collector_insert_errors_total"),
+	insertedRows:   insertedCounters(),
+}
+
+func rejectedCounters() (cs [reasons]*vm.Counter) {
+	for r, name := range reasonNames {
+		cs[r] = vm.NewCounter(fmt.Sprintf("headroom_collector_rejected_spans_total{reason=%q}", name))
+	}
+	return cs
+}
+
+func insertedCounters() (cs [tables]*vm.Counter) {
+	for t, name := range tableNames {
+		cs[t] = vm.NewCounter(fmt.Sprintf("headroom_collector_inserted_rows_total{table=%q}", name))
+	}
+	return cs
+}
+
+// count adds what became of a request's spans.
+func (o *outcome) count() {
+	metrics.received.Add(o.spans + o.rejectedSpans())
+	metrics.clipped.Add(o.clipped)
+	for r, n := range o.rejected {
+		metrics.rejected[r].Add(n)
+	}
+}
+
+// Stats is how the collector does, for the console.
+type Stats struct {
+	LastInsert     time.Time // when ClickHouse last took a segment; zero when it has not yet
+	SpansPerSecond float64   // acknowledged, over the last 10 seconds
+	BacklogBytes   int64     // in the spool
+	BacklogFiles   int
+	OldestBacklog  time.Time // when the oldest segment of the spool began; zero when it is empty
+	Receipts       int       // requests that would be recognized if sent again
+	InsertError    string    // of the last insert, when it failed
+}
+
+// Stats returns how the collector does now.
+func (c *Collector) Stats() Stats {
+	s := Stats{SpansPerSecond: c.committer.rate.perSecond(time.Now()), Receipts: c.window.len()}
+	s.BacklogBytes, s.BacklogFiles, s.OldestBacklog = c.spool.backlog()
+	s.LastInsert, s.InsertError = c.writer.last()
+	return s
+}
+
+// WriteMetrics writes the gauges of this collector in Prometheus's text format. Its counters are in
+// VictoriaMetrics/metrics's default set.
+func (c *Collector) WriteMetrics(w io.Writer) {
+	s := c.Stats()
+	age := 0.0
+	if !s.OldestBacklog.IsZero() {
+		age = time.Since(s.OldestBacklog).Seconds()
+	}
+	vm.WriteGaugeUint64(w, "headroom_collector_spool_bytes", uint64(max(0, s.BacklogBytes)))
+	vm.WriteGaugeUint64(w, "headroom_collector_spool_segments", uint64(s.BacklogFiles))
+	vm.WriteGaugeFloat64(w, "headroom_collector_spool_oldest_age_seconds", age)
+	vm.WriteGaugeUint64(w, "headroom_collector_receipts", uint64(s.Receipts))
+	vm.WriteGaugeUint64(w, "headroom_collector_inflight_bytes", uint64(max(0, c.inflight.Load())))
+}
+
+// rateSeconds is over how long a rate is taken.
+const rateSeconds = 10
+
+// rate counts events of the last seconds. It is safe for concurrent use.
+type rate struct {
+	mu     sync.Mutex // guards all
+	counts [rateSeconds + 1]int
+	second int64 // that the newest count is of
+}
+
+func (r *rate) add(n int, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forward(now)
+	r.counts[r.second%int64(len(r.counts))] += n
+}
+
+// perSecond returns the mean over the last 10 whole seconds.
+func (r *rate) perSecond(now time.Time) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forward(now)
+	sum := -r.counts[r.second%int64(len(r.counts))]
+	for _, n := range r.counts {
+		sum += n
+	}
+	return float64(sum) / rateSeconds
+}
+
+func (r *rate) forward(now time.Time) {
+	to := now.Unix()
+	for s := max(r.second+1, to-int64(len(r.counts))+1); s <= to; s++ {
+		r.counts[s%int64(len(r.counts))] = 0
+	}
+	r.second = max(r.second, to)
+}

@@ -1,0 +1,79 @@
+package collector
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nexis-limited/headroom/fault"
+)
+
+// reason says why a span is refused. Its name is the label of headroom_collector_rejected_spans_total.
+type reason uint8
+
+const (
+	badTraceID reason = iota
+	badSpanID
+	endBeforeStart
+	inFuture
+	tooOld
+	badTenant
+	reasons // how many there are
+)
+
+var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id"}
+
+// outcome is what became of the spans of a request.
+type outcome struct {
+	spans    int // accepted
+	rejected [reasons]int
+	first    string // what was wrong with the first rejected span
+	clipped  int    // values cut to their limit
+}
+
+func (o *outcome) rejectedSpans() (n int) {
+	for _, r := range o.rejected {
+		n += r
+	}
+	return n
+}
+
+// reject counts a span and keeps what was wrong with the first. What is built lazily, by a closure that the hot path
+// never calls.
+func (o *outcome) reject(why reason, err func() error) {
+	o.rejected[why]++
+	if o.first == "" {
+		o.first = publicText(err())
+	}
+}
+
+func publicText(err error) string {
+	if e, ok := err.(*fault.Error); ok { //nolint:errorlint // made here, never wrapped
+		return e.Public()
+	}
+	return err.Error()
+}
+
+// answer is what a request is told about its spans; the zero answer is full success.
+type answer struct {
+	rejected int64
+	message  string
+}
+
+func (o *outcome) answer() answer {
+	n := o.rejectedSpans()
+	switch n {
+	case 0:
+		return answer{}
+	case 1:
+		return answer{1, o.first}
+	}
+	return answer{int64(n), fmt.Sprintf("%s; %d more spans were refused", o.first, n-1)}
+}
+
+// nanoTime renders a timestamp of a span for an error message.
+func nanoTime(ns uint64) string {
+	if ns > 1<<63-1 {
+		return fmt.Sprintf("%d ns", ns)
+	}
+	return time.Unix(0, int64(ns)).UTC().Format(time.RFC3339Nano)
+}
