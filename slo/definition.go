@@ -63,6 +63,7 @@ type Definition struct {
 	Window          time.Duration       `json:"window"` // rolling
 	Policy          Policy              `json:"policy"`
 	Revision        uint32              `json:"revision"`
+	SLIRevision     uint32              `json:"sliRevision"` // the revision that last changed what is counted: the counts' key
 	AppliedAt       time.Time           `json:"appliedAt"`
 }
 

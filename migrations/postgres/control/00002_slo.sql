@@ -21,7 +21,7 @@ CREATE TABLE control.slo_revisions (
 -- One row whose number rises with every change. ClickHouse's slo_objectives carries it, which tells whether it is behind;
 -- its row lock lets one change in at a time.
 CREATE TABLE control.slo_generation (
-    only       boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single     boolean PRIMARY KEY DEFAULT true CHECK (single),
     generation bigint NOT NULL DEFAULT 0
 );
 INSERT INTO control.slo_generation DEFAULT VALUES;

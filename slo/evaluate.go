@@ -1,0 +1,153 @@
+package slo
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// windowCounts are the requests of one tenant, or of all together, in each of several windows that end now.
+type windowCounts map[time.Duration]Counts
+
+// windowsOf returns the distinct windows that evaluating the definitions takes, from the shortest up.
+func windowsOf(defs []Definition) []time.Duration {
+	var all []time.Duration
+	for i := range defs {
+		all = append(all, defs[i].Window)
+		for _, w := range defs[i].Policy.Windows {
+			all = append(all, w.Long, w.Short)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// evaluate returns how an SLO stands for a tenant whose target is target. It does no I/O and needs counts for windowsOf
+// the definition.
+func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, now time.Time) Status {
+	s := Status{
+		SLO: d.Name, Revision: d.Revision, Title: d.Title, Product: d.Selector.Product, Tenant: t, Target: target,
+		Window: d.Window, Counts: counts[d.Window], At: now,
+	}
+	s.ErrorBudgetRemaining = errorBudgetRemaining(s.Counts, target)
+	s.BurnRates = make([]BurnRate, 0, len(d.Policy.Windows))
+	for _, w := range d.Policy.Windows {
+		s.BurnRates = append(s.BurnRates, evaluatePair(w, d.Policy.Confidence, target, counts))
+	}
+	s.ExhaustsAt = exhaustsAt(&s, now)
+	s.State = stateOf(&s, counts)
+	return s
+}
+
+// evaluatePair decides whether one pair of windows fires: the lower bound of the error ratio is over the factor in the
+// long window, so that there is evidence, and the ratio itself is in the short one, so that it goes on now.
+func evaluatePair(w BurnWindow, confidence float64, target PPM, counts windowCounts) BurnRate {
+	b := BurnRate{BurnWindow: w, LongCounts: counts[w.Long], ShortCounts: counts[w.Short]}
+	b.LongRate = burnRate(b.LongCounts.ErrorRatio(), target)
+	b.ShortRate = burnRate(b.ShortCounts.ErrorRatio(), target)
+	if b.LongCounts.Total == 0 {
+		return b
+	}
+	lower, upper := bounds(b.LongCounts, confidence)
+	b.LowerRate, b.UpperRate = burnRate(lower, target), burnRate(upper, target)
+	b.Firing = b.ShortCounts.Total > 0 && b.LowerRate > w.Factor && b.ShortRate >= w.Factor
+	return b
+}
+
+// watching reports whether the pair is over its factor as far as one can see, but with too few requests to tell. A long
+// window that is still full of a trouble that has ended is not.
+func (b *BurnRate) watching() bool {
+	return !b.Firing && b.LongCounts.Total > 0 && b.LongRate >= b.Factor && b.LowerRate <= b.Factor &&
+		(b.ShortCounts.Total == 0 || b.ShortRate >= b.Factor)
+}
+
+// stateOf returns the worst state that holds. An SLO whose shortest long window saw no request has no data, unless its
+// budget is known to be gone.
+func stateOf(s *Status, counts windowCounts) State {
+	state, lately := StateOK, s.Window
+	for i := range s.BurnRates {
+		b := &s.BurnRates[i]
+		lately = min(lately, b.Long)
+		switch {
+		case b.Firing && b.Severity == Page:
+			return StatePage
+		case b.Firing:
+			state = StateTicket
+		case b.watching() && state == StateOK:
+			state = StateWatching
+		}
+	}
+	switch {
+	case s.Total == 0:
+		return StateNoData
+	case state == StateTicket:
+		return StateTicket
+	case s.ErrorBudgetRemaining <= 0:
+		return StateExhausted
+	case counts[lately].Total == 0:
+		return StateNoData
+	}
+	return state
+}
+
+// exhaustsAt returns when the budget runs out if it goes on burning as it does: remaining share × window ÷ burn rate,
+// as a rate of 1 uses the whole up over the window. The rate is that of the fastest firing pair, else of the shortest
+// long window. It is nil when the budget is gone, nothing burns, or it would take longer than the window.
+func exhaustsAt(s *Status, now time.Time) *time.Time {
+	if s.ErrorBudgetRemaining <= 0 || len(s.BurnRates) == 0 {
+		return nil
+	}
+	now = now.UTC()
+	present := s.Worst()
+	if !present.Firing {
+		for i := range s.BurnRates {
+			if b := &s.BurnRates[i]; b.Long < present.Long {
+				present = b
+			}
+		}
+	}
+	left := s.ErrorBudgetRemaining * float64(s.Window)
+	if present.LongRate <= 0 || left/present.LongRate > float64(s.Window) {
+		return nil
+	}
+	at := now.Add(time.Duration(left / present.LongRate)).Truncate(time.Second)
+	return &at
+}
+
+// newSnapshot evaluates every SLO for every tenant that it has counts of, and for all tenants together. counts holds,
+// for each definition by its place, the windows of each tenant.
+func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, plans map[tenant.ID]tenant.Plan, now time.Time) *Snapshot {
+	now = now.UTC()
+	s := &Snapshot{At: now, SLOs: defs, byTenant: map[tenant.ID][]*Status{}}
+	for i := range defs {
+		d := &defs[i]
+		fleet := windowCounts{}
+		tenants := make([]tenant.ID, 0, len(counts[i]))
+		for t, windows := range counts[i] {
+			tenants = append(tenants, t)
+			for w, c := range windows {
+				sum := fleet[w]
+				fleet[w] = Counts{Good: sum.Good + c.Good, Total: sum.Total + c.Total}
+			}
+		}
+		slices.Sort(tenants)
+		for _, t := range tenants {
+			s.Statuses = append(s.Statuses, evaluate(d, t, d.TargetFor(t, planOf(plans, t)), counts[i][t], now))
+		}
+		s.Fleet = append(s.Fleet, evaluate(d, tenant.Untagged, d.Target, fleet, now))
+	}
+	for i := range s.Statuses { // after all appends: the pointers are into the final array
+		st := &s.Statuses[i]
+		s.byTenant[st.Tenant] = append(s.byTenant[st.Tenant], st)
+	}
+	return s
+}
+
+// planOf returns the tenant's plan; one that has no row is on Starter.
+func planOf(plans map[tenant.ID]tenant.Plan, t tenant.ID) tenant.Plan {
+	if p, ok := plans[t]; ok {
+		return p
+	}
+	return tenant.Starter
+}

@@ -1,0 +1,239 @@
+package slo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/nexis-limited/headroom/clickhouse"
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// Plans tells which plan each tenant is on; *tenant.Store does.
+type Plans interface {
+	Plans(ctx context.Context) (map[tenant.ID]tenant.Plan, error)
+}
+
+// ReaderOptions are what a Reader needs. All but MaxAge are required.
+type ReaderOptions struct {
+	ClickHouse driver.Conn
+	Database   string // that the connection uses, for the second wall of tenant-scoped reads
+	Store      *Store
+	Plans      Plans
+	MaxAge     time.Duration // how old Snapshot's answer may be; 10 s by default
+}
+
+// Reader reads how SLOs stand. It is safe for concurrent use.
+type Reader struct {
+	o      ReaderOptions
+	flight singleflight.Group
+
+	mu   sync.Mutex // guards last; never held across a query
+	last *Snapshot
+}
+
+// evaluationTimeout bounds an evaluation that several callers wait for.
+const evaluationTimeout = 30 * time.Second
+
+// NewReader returns a reader over the rollups in the connection's database.
+func NewReader(o ReaderOptions) (*Reader, error) {
+	if o.ClickHouse == nil || o.Database == "" || o.Store == nil || o.Plans == nil {
+		return nil, fmt.Errorf("cannot make an SLO reader without ClickHouse, its database's name, store and plans")
+	}
+	if o.MaxAge == 0 {
+		o.MaxAge = 10 * time.Second
+	}
+	return &Reader{o: o}, nil
+}
+
+// Snapshot returns every SLO for every tenant, at most MaxAge old. It crosses tenants. Callers that come at once share
+// one evaluation; the result is shared and must not be changed.
+func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
+	if s := r.cached(); s != nil {
+		return s, nil
+	}
+	// The evaluation serves all who wait, so the first one's leaving must not end it.
+	result := r.flight.DoChan("snapshot", func() (any, error) {
+		if s := r.cached(); s != nil {
+			return s, nil
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), evaluationTimeout)
+		defer cancel()
+		return r.Evaluate(ctx, time.Now())
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case res := <-result:
+		if res.Err != nil {
+			return nil, res.Err
+		}
+		return res.Val.(*Snapshot), nil
+	}
+}
+
+func (r *Reader) cached() *Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last != nil && time.Since(r.last.At) < r.o.MaxAge {
+		return r.last
+	}
+	return nil
+}
+
+// Forget makes the next Snapshot evaluate anew: after SLOs have changed.
+func (r *Reader) Forget() {
+	r.mu.Lock()
+	r.last = nil
+	r.mu.Unlock()
+}
+
+// Evaluate evaluates every SLO for every tenant as of now, which Snapshot then answers from. It crosses tenants.
+func (r *Reader) Evaluate(ctx context.Context, now time.Time) (*Snapshot, error) {
+	defs, err := r.o.Store.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the SLOs: %w", err)
+	}
+	plans, err := r.o.Plans.Plans(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the tenants' plans: %w", err)
+	}
+	counts, err := r.countsOfAllTenants(ctx, defs, now)
+	if err != nil {
+		return nil, err
+	}
+	s := newSnapshot(defs, counts, plans, now)
+	r.mu.Lock()
+	if r.last == nil || r.last.At.Before(s.At) {
+		r.last = s
+	}
+	r.mu.Unlock()
+	return s, nil
+}
+
+// countsOfAllTenants returns, for each definition by its place, the windows of every tenant that it has counts of.
+func (r *Reader) countsOfAllTenants(ctx context.Context, defs []Definition, now time.Time) ([]map[tenant.ID]windowCounts, error) {
+	return r.counts(ctx, defs, now, false)
+}
+
+func (r *Reader) counts(ctx context.Context, defs []Definition, now time.Time, oneTenant bool) ([]map[tenant.ID]windowCounts, error) {
+	out := make([]map[tenant.ID]windowCounts, len(defs))
+	if len(defs) == 0 {
+		return out, nil
+	}
+	place := make(map[string]int, len(defs))
+	for i := range defs {
+		place[defs[i].Name] = i
+		out[i] = map[tenant.ID]windowCounts{}
+	}
+	plan := newReadPlan(now, windowsOf(defs))
+	rows, err := r.o.ClickHouse.Query(ctx, plan.sql(defs, oneTenant))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+	}
+	defer func() { _ = rows.Close() }()
+	var (
+		slo, id       string
+		pieces        []uint32
+		goods, totals []uint64
+	)
+	for rows.Next() {
+		if err := rows.Scan(&slo, &id, &pieces, &goods, &totals); err != nil {
+			return nil, fmt.Errorf("cannot scan the counts of an SLO: %w", err)
+		}
+		out[place[slo]][tenant.ID(id)] = plan.counts(pieces, goods, totals)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+	}
+	return out, nil
+}
+
+// Status returns how one SLO stands for one tenant as of now, read for it alone. A tenant without requests has no data.
+// The error is NotFound when there is no such SLO.
+func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.Time) (*Status, error) {
+	d, err := r.o.Store.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	plans, err := r.o.Plans.Plans(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the tenants' plans: %w", err)
+	}
+	counts, err := r.counts(r.tenantScope(ctx, t), []Definition{*d}, now, true)
+	if err != nil {
+		return nil, err
+	}
+	s := evaluate(d, t, d.TargetFor(t, planOf(plans, t)), counts[0][t], now.UTC())
+	return &s, nil
+}
+
+// tenantScope returns a context whose queries have the parameter tenant and see no other tenant's counts.
+func (r *Reader) tenantScope(ctx context.Context, t tenant.ID) context.Context {
+	ctx = clickhouse.TenantFilter(ctx, string(t), r.o.Database+".sli_1m", r.o.Database+".sli_1h")
+	return ch.Context(ctx, ch.WithParameters(ch.Parameters{"tenant": string(t)}))
+}
+
+// FleetStatus returns how one SLO stands over all tenants together, against its own target, at most MaxAge old. The
+// error is NotFound when there is no such SLO.
+func (r *Reader) FleetStatus(ctx context.Context, name string) (*Status, error) {
+	s, err := r.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.Fleet {
+		if s.Fleet[i].SLO == name {
+			return &s.Fleet[i], nil
+		}
+	}
+	return nil, notFound(name)
+}
+
+// Days returns an SLO's requests over all tenants on each of the last days, by UTC, the oldest first and today last. Days
+// without requests have none. The error is NotFound when there is no such SLO.
+func (r *Reader) Days(ctx context.Context, name string, days int) ([]DayCounts, error) {
+	return r.days(ctx, name, days, time.Now())
+}
+
+func (r *Reader) days(ctx context.Context, name string, days int, now time.Time) ([]DayCounts, error) {
+	d, err := r.o.Store.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	first := now.UTC().Truncate(day).Add(-time.Duration(days-1) * day)
+	out := make([]DayCounts, days)
+	for i := range out {
+		out[i].Day = first.Add(time.Duration(i) * day)
+	}
+	ctx = ch.Context(ctx, ch.WithParameters(ch.Parameters{
+		"slo": name, "revision": fmt.Sprint(d.SLIRevision), "first": first.Format(time.DateTime), "last": now.UTC().Format(time.DateTime),
+	}))
+	rows, err := r.o.ClickHouse.Query(ctx, `
+		SELECT toUInt32(intDiv(toUnixTimestamp(hour) - toUnixTimestamp({first:DateTime('UTC')}), 86400)) AS day, sum(good), sum(total)
+		FROM sli_1h
+		WHERE slo = {slo:String} AND revision = {revision:UInt32} AND hour >= {first:DateTime('UTC')} AND hour <= {last:DateTime('UTC')}
+		GROUP BY day`)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the days of SLO %q: %w", name, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var i uint32
+		var c Counts
+		if err := rows.Scan(&i, &c.Good, &c.Total); err != nil {
+			return nil, fmt.Errorf("cannot scan a day of SLO %q: %w", name, err)
+		}
+		if int(i) < days {
+			out[i].Counts = c
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("cannot read the days of SLO %q: %w", name, err)
+	}
+	return out, nil
+}
