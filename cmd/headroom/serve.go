@@ -27,7 +27,7 @@ type serverFlags struct {
 	Name           string `help:"Your company's name, on the status page." default:"headroom"`
 	ConsoleURL     string `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
 	StatusURL      string `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
-	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 8 GiB."`
+	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 4 GiB."`
 
 	SlackToken         string `help:"Slack bot token. Without it, notifications are shown in the console." placeholder:"xoxb-…"`
 	SlackSigningSecret string `help:"Slack signing secret, for buttons." placeholder:"SECRET"`
