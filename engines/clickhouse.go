@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -50,8 +51,7 @@ func (c *ClickHouse) Err() error { return c.process.exitError() }
 
 // Stop ends the server and gives its directory back.
 func (c *ClickHouse) Stop(ctx context.Context) error {
-	defer c.spec.lock.Unlock()
-	return c.process.stop(ctx)
+	return errors.Join(c.process.stop(ctx), c.spec.lock.Unlock())
 }
 
 // clickhouseSpec is what stays the same from one run of the server to the next.
@@ -80,8 +80,7 @@ func startClickHouse(ctx context.Context, o Options) (*ClickHouse, error) {
 	}
 	p, err := s.start(ctx)
 	if err != nil {
-		s.lock.Unlock()
-		return nil, err
+		return nil, errors.Join(err, s.lock.Unlock())
 	}
 	return &ClickHouse{spec: s, process: p}, nil
 }
@@ -118,7 +117,8 @@ func (s *clickhouseSpec) launch(ctx context.Context) (*process, error) {
 	if err := s.writeConfig(); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(s.Executable)
+	// Not CommandContext: the context is the launch's, and the server outlives it.
+	cmd := &exec.Cmd{Path: s.Executable}
 	cmd.Args = []string{"headroom-clickhouse", s.library, filepath.Join(s.dir, "engine.lock"),
 		"--config-file=" + filepath.Join(s.dir, "config.xml"),
 		"--path=" + filepath.Join(s.dir, "data"),

@@ -89,7 +89,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 func (o Options) progress(msg string) {
-	o.Logger.Info(msg)
+	o.Logger.Info("start", "step", msg)
 	if o.Progress != nil {
 		o.Progress(msg)
 	}

@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,8 +44,7 @@ func (p *Postgres) Err() error { return p.process.exitError() }
 
 // Stop ends the server and gives its directory back.
 func (p *Postgres) Stop(ctx context.Context) error {
-	defer p.spec.lock.Unlock()
-	return p.process.stop(ctx)
+	return errors.Join(p.process.stop(ctx), p.spec.lock.Unlock())
 }
 
 // postgresSpec is what stays the same from one run of the server to the next.
@@ -80,8 +80,7 @@ func startPostgres(ctx context.Context, o Options) (*Postgres, error) {
 	}
 	p, err := s.start(ctx)
 	if err != nil {
-		s.lock.Unlock()
-		return nil, err
+		return nil, errors.Join(err, s.lock.Unlock())
 	}
 	return &Postgres{spec: s, process: p}, nil
 }
@@ -182,11 +181,11 @@ func (s *postgresSpec) program(name string) string { return filepath.Join(s.nati
 // executable, which becomes that program under the same process id.
 func (s *postgresSpec) command(name string, args ...string) *exec.Cmd {
 	const onParentDeath = syscall.SIGQUIT
-	cmd := exec.Command(s.program(name), args...)
+	cmd := &exec.Cmd{Path: s.program(name), Args: append([]string{s.program(name)}, args...)}
 	if os.Geteuid() == 0 {
-		cmd = exec.Command(s.Executable)
 		needed := neededCapability(s.program(name), s.dir)
-		cmd.Args = append([]string{"headroom-" + name, strconv.Itoa(needed), strconv.Itoa(int(onParentDeath)), s.program(name)}, args...)
+		cmd.Path = s.Executable
+		cmd.Args = append([]string{"headroom-" + name, strconv.Itoa(needed), strconv.Itoa(int(onParentDeath))}, cmd.Args...)
 		cmd.Env = []string{childEnv + "=postgres", parentEnv + "=" + strconv.Itoa(os.Getpid())}
 	}
 	cmd.Dir = s.dir
