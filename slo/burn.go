@@ -70,7 +70,7 @@ func lowerBound(c Counts, confidence float64) float64 {
 	case k == n:
 		return math.Pow(1-confidence, 1/n)
 	}
-	return distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(1 - confidence)
+	return min(k/n, distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(1-confidence)) // its last digits may be off
 }
 
 func upperBound(c Counts, confidence float64) float64 {
@@ -81,5 +81,5 @@ func upperBound(c Counts, confidence float64) float64 {
 	case k == 0:
 		return -math.Expm1(math.Log1p(-confidence) / n)
 	}
-	return distuv.Beta{Alpha: k + 1, Beta: n - k}.Quantile(confidence)
+	return max(k/n, distuv.Beta{Alpha: k + 1, Beta: n - k}.Quantile(confidence))
 }

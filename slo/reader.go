@@ -3,6 +3,7 @@ package slo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,7 +177,12 @@ func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.
 // tenantScope returns a context whose queries have the parameter tenant and see no other tenant's counts.
 func (r *Reader) tenantScope(ctx context.Context, t tenant.ID) context.Context {
 	ctx = clickhouse.TenantFilter(ctx, string(t), r.o.Database+".sli_1m", r.o.Database+".sli_1h")
-	return ch.Context(ctx, ch.WithParameters(ch.Parameters{"tenant": string(t)}))
+	return ch.Context(ctx, ch.WithParameters(ch.Parameters{"tenant": escapeParameter(string(t))}))
+}
+
+// escapeParameter writes a string as ClickHouse wants a query parameter's value: as in a tab-separated file.
+func escapeParameter(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`, `'`, `\'`).Replace(s)
 }
 
 // FleetStatus returns how one SLO stands over all tenants together, against its own target, at most MaxAge old. The
