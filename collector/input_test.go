@@ -1,0 +1,270 @@
+package collector
+
+import (
+	"bytes"
+	"compress/gzip"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/proto"
+
+	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
+	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	logscollector "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	metricscollector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+
+	"github.com/nexis-limited/headroom/internal/testenv"
+)
+
+// decodeOne decodes one request with default limits and returns the outcome and the columns.
+func decodeOne(t testing.TB, req *collectorpb.ExportTraceServiceRequest) (outcome, *columns) {
+	t.Helper()
+	out, cols, err := decodeBody(encode(t, req), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, cols
+}
+
+func decodeBody(body []byte, now time.Time) (outcome, *columns, error) {
+	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: 10 * time.Minute, retention: 30 * 24 * time.Hour,
+		maxValue: 4096, maxName: 512, maxAttributes: 256}}
+	cols := newColumns()
+	out, err := d.traces(body, cols, now)
+	return out, cols, err
+}
+
+func TestBadSpansAreRefusedOneByOne(t *testing.T) {
+	now := uint64(time.Now().UnixNano())
+	for _, tc := range []struct {
+		name  string
+		spoil func(s *tracepb.Span)
+		why   reason
+		says  []string
+	}{
+		{"no trace id", func(s *tracepb.Span) { s.TraceId = nil }, badTraceID, []string{"trace_id", "16 bytes", `span "bad" of service "checkout"`}},
+		{"zero trace id", func(s *tracepb.Span) { s.TraceId = make([]byte, 16) }, badTraceID, []string{"trace_id", `"00000000000000000000000000000000"`}},
+		{"long trace id", func(s *tracepb.Span) { s.TraceId = bytes.Repeat([]byte{7}, 10_000) }, badTraceID, []string{"trace_id", "0707"}},
+		{"no span id", func(s *tracepb.Span) { s.SpanId = nil }, badSpanID, []string{"span_id", "8 bytes"}},
+		{"zero span id", func(s *tracepb.Span) { s.SpanId = make([]byte, 8) }, badSpanID, []string{"span_id", `"0000000000000000"`}},
+		{"short span id", func(s *tracepb.Span) { s.SpanId = []byte{1, 2} }, badSpanID, []string{"span_id", `"0102"`}},
+		{"end before start", func(s *tracepb.Span) { s.EndTimeUnixNano = s.StartTimeUnixNano - 1 }, endBeforeStart, []string{"end_time_unix_nano", "before the start"}},
+		{"no end", func(s *tracepb.Span) { s.EndTimeUnixNano = 0 }, endBeforeStart, []string{"end_time_unix_nano", "1970-01-01"}},
+		{"next year", func(s *tracepb.Span) { s.EndTimeUnixNano = now + uint64(365*24*time.Hour) }, inFuture, []string{"end_time_unix_nano", "10m0s in the future"}},
+		{"end of time", func(s *tracepb.Span) { s.EndTimeUnixNano = 1<<64 - 1 }, inFuture, []string{"18446744073709551615 ns"}},
+		{"older than retention", func(s *tracepb.Span) {
+			s.StartTimeUnixNano = now - uint64(31*24*time.Hour)
+			s.EndTimeUnixNano = s.StartTimeUnixNano + 1
+		}, tooOld, []string{"start_time_unix_nano", "retention of 720h0m0s"}},
+		{"no times", func(s *tracepb.Span) { s.StartTimeUnixNano, s.EndTimeUnixNano = 0, 0 }, tooOld, []string{"start_time_unix_nano"}},
+		{"huge tenant id", func(s *tracepb.Span) {
+			s.Attributes = append(s.Attributes, text("tenant.id", strings.Repeat("x", 10_000)))
+		}, badTenant,
+			[]string{"tenant.id", "longer than 128 bytes", "(10000 bytes)"}},
+		{"control character", func(s *tracepb.Span) { s.Attributes = append(s.Attributes, text("tenant.id", "a\nb")) }, badTenant, []string{"tenant.id", `"a\nb"`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bad := server("bad")
+			tc.spoil(bad)
+			second := proto.CloneOf(bad)
+			out, cols := decodeOne(t, export(server("before", text("k", "v")), bad, server("after", text("k", "v")), second))
+			if out.spans != 2 || out.rejected[tc.why] != 2 || out.rejectedSpans() != 2 {
+				t.Fatalf("outcome %+v, want 2 spans and 2 refused as %s", out, reasonNames[tc.why])
+			}
+			a := out.answer()
+			for _, says := range append(tc.says, "1 more spans were refused") {
+				if !strings.Contains(a.message, says) {
+					t.Errorf("message %q does not say %q", a.message, says)
+				}
+			}
+			if len(a.message) > 600 {
+				t.Errorf("message has %d bytes", len(a.message))
+			}
+			for tb := range tables {
+				in, rows := cols.input(tb)
+				for _, c := range in {
+					if c.Data.Rows() != rows {
+						t.Errorf("column %s.%s has %d rows, want %d", tableNames[tb], c.Name, c.Data.Rows(), rows)
+					}
+				}
+			}
+			if got := len(cols.spans.attributes.keys.keys); got != 2 {
+				t.Errorf("%d attributes were kept, want the 2 of the good spans", got)
+			}
+		})
+	}
+}
+
+func TestLimitsCutValuesAndMendUTF8(t *testing.T) {
+	s := server(strings.Repeat("n", 1000), text("long", strings.Repeat("é", 4000)), text("bad", "a"))
+	for i := range 300 {
+		s.Attributes = append(s.Attributes, number("k", int64(i)))
+	}
+	body := encode(t, export(s))
+	i := bytes.Index(body, []byte("bad\x12\x03\x0a\x01a"))
+	if i < 0 {
+		t.Fatal("cannot find the attribute to spoil")
+	}
+	body[i+7] = 0xFF
+	out, cols, err := decodeBody(body, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.spans != 1 || out.clipped == 0 {
+		t.Fatalf("outcome %+v", out)
+	}
+	if got := len(cols.spans.name.values[0]); got != 512 {
+		t.Errorf("name has %d bytes", got)
+	}
+	if got := cols.spans.attributes.keys.Rows(); got != 256 {
+		t.Errorf("%d attributes were kept", got)
+	}
+	if !bytes.Contains(cols.spans.attributes.values.buf, []byte("\x03"+replacement)) {
+		t.Error("invalid UTF-8 was not replaced")
+	}
+}
+
+func TestRequestsThatAreRefused(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := start(t, db, t.TempDir(), func(o *Options) { o.MaxBody = 1 << 20 })
+	good := encode(t, export(server("x")))
+	gz := func(b []byte) []byte {
+		var out bytes.Buffer
+		w := gzip.NewWriter(&out)
+		_, _ = w.Write(b)
+		_ = w.Close()
+		return out.Bytes()
+	}
+	cut := encode(t, export(server("kept back"), server("torn")))
+	cut = cut[:len(cut)-3]
+	f := func(name string, code int, says string, body []byte, headers ...string) {
+		t.Helper()
+		resp := r.post(t, "/v1/traces", body, headers...)
+		if resp.status != code {
+			t.Errorf("%s: status %d, want %d (%q)", name, resp.status, code, resp.body)
+		}
+		if resp.status == http.StatusOK {
+			return
+		}
+		var s status.Status
+		if err := proto.Unmarshal(resp.body, &s); err != nil || resp.header.Get("Content-Type") != typeProtobuf {
+			t.Errorf("%s: the answer is no google.rpc.Status: %v, %q", name, err, resp.body)
+		}
+		if !strings.Contains(s.Message, says) {
+			t.Errorf("%s: message %q does not say %q", name, s.Message, says)
+		}
+	}
+	f("no key", 401, "unknown", good, "Authorization", "")
+	f("bad key", 401, "unknown", good, "Authorization", "Bearer nonsense")
+	f("wrong scope", 403, `"reader" lacks the scope ingest:write`, good, "Authorization", "Bearer reader")
+	f("keys away", 503, "cannot be checked", good, "Authorization", "Bearer away")
+	f("x-api-key", 200, "", good, "Authorization", "", "X-Api-Key", "ingest")
+	f("text", 415, `"text/plain"`, good, "Content-Type", "text/plain")
+	f("no type", 415, "application/x-protobuf", good, "Content-Type", "")
+	f("zstd", 415, `Content-Encoding: is not supported: use gzip, or none (got "zstd")`, good, "Content-Encoding", "zstd")
+	f("not gzip", 400, "not gzip", good, "Content-Encoding", "gzip")
+	f("torn gzip", 400, "to its end", gz(good)[:30], "Content-Encoding", "gzip")
+	f("gzip", 200, "", gz(good), "Content-Encoding", "gzip")
+	f("too large", 413, "1048576 bytes", make([]byte, 2<<20))
+	f("zip bomb", 413, "1048576 bytes", gz(make([]byte, 500<<20)), "Content-Encoding", "gzip")
+	f("malformed", 400, "resource_spans[0]", cut)
+	f("garbage", 400, "no ExportTraceServiceRequest", []byte("hello, world"))
+	f("empty", 200, "", nil)
+	if got := r.inflight.Load(); got != 0 {
+		t.Errorf("%d bytes are still in flight", got)
+	}
+	r.awaitEmptySpool(t)
+	if got := countAll(t, db); got.spans != 1 { // the good body, sent twice
+		t.Errorf("%d spans were stored, want 1", got.spans)
+	}
+	if resp := r.post(t, "/v1/traces", []byte("{"), "Content-Type", "application/json"); resp.status != 400 ||
+		!strings.HasPrefix(string(resp.body), `{"code":3,"message":"the body is no JSON`) {
+		t.Errorf("bad JSON: %d %q", resp.status, resp.body)
+	}
+}
+
+func TestJSONIsStoredToo(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := start(t, db, t.TempDir())
+	now := time.Now().UnixNano()
+	body := strings.ReplaceAll(`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"js"}}]},
+		"scopeSpans":[{"spans":[{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","name":"GET /","kind":2,
+		"startTimeUnixNano":"NOW","endTimeUnixNano":"NOW","attributes":[{"key":"n","value":{"intValue":"7"}}],"futureField":1},
+		{"traceId":"","spanId":"EEE19B7EC3C1B174","name":"bad","startTimeUnixNano":"NOW","endTimeUnixNano":"NOW"}]}]}]}`, "NOW",
+		strconv.FormatInt(now, 10))
+	resp := r.post(t, "/v1/traces", []byte(body), "Content-Type", "application/json; charset=utf-8")
+	if resp.status != 200 || !strings.Contains(string(resp.body), `"rejectedSpans":"1"`) || !strings.Contains(string(resp.body), "trace_id") {
+		t.Fatalf("%d %q", resp.status, resp.body)
+	}
+	r.awaitEmptySpool(t)
+	var got string
+	if err := db.Conn.QueryRow(t.Context(), "SELECT concat(hex(trace_id), hex(span_id), service, attributes['n']) FROM spans").Scan(&got); err != nil {
+		t.Fatal(err)
+	}
+	if want := "5B8EFFF798038103D269B633813FC60CEEE19B7EC3C1B174js7"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOtherSignalsArePartialSuccess(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := start(t, db, t.TempDir())
+	points := &metricscollector.ExportMetricsServiceRequest{ResourceMetrics: []*metricspb.ResourceMetrics{{ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: []*metricspb.Metric{
+		{Data: &metricspb.Metric_Gauge{Gauge: &metricspb.Gauge{DataPoints: []*metricspb.NumberDataPoint{{}, {}}}}},
+		{Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{DataPoints: []*metricspb.HistogramDataPoint{{}}}}},
+	}}}}}}
+	resp := r.post(t, "/v1/metrics", encode(t, points))
+	var m metricscollector.ExportMetricsServiceResponse
+	if err := proto.Unmarshal(resp.body, &m); err != nil || resp.status != 200 || m.GetPartialSuccess().GetRejectedDataPoints() != 3 ||
+		!strings.Contains(m.GetPartialSuccess().GetErrorMessage(), "not accept metrics yet") {
+		t.Errorf("metrics: %v %d %v", err, resp.status, &m)
+	}
+	logs := &logscollector.ExportLogsServiceRequest{ResourceLogs: []*logspb.ResourceLogs{{ScopeLogs: []*logspb.ScopeLogs{{LogRecords: []*logspb.LogRecord{{}, {}}}}}}}
+	resp = r.post(t, "/v1/logs", encode(t, logs))
+	var l logscollector.ExportLogsServiceResponse
+	if err := proto.Unmarshal(resp.body, &l); err != nil || resp.status != 200 || l.GetPartialSuccess().GetRejectedLogRecords() != 2 {
+		t.Errorf("logs: %v %d %v", err, resp.status, &l)
+	}
+	if resp := r.post(t, "/v1/logs", []byte("\xff")); resp.status != 400 {
+		t.Errorf("bad logs: %d", resp.status)
+	}
+}
+
+func TestTenantOfSpanWinsOverResource(t *testing.T) {
+	f := func(want string, attributes ...*commonpb.KeyValue) {
+		t.Helper()
+		_, cols := decodeOne(t, export(server("x", attributes...)))
+		if got := cols.requests.tenant.values[cols.requests.tenant.keys[0]]; got != want {
+			t.Errorf("tenant %q, want %q", got, want)
+		}
+	}
+	f("acme")
+	f("globex", text("tenant.id", "globex"))
+	f("42", number("tenant.id", 42))
+	f("acme", text("tenant.id", ""))
+	f("münchen 1", text("tenant.id", "münchen 1"))
+}
+
+func TestOverloadIsUnavailable(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := faulty(t, db, t.TempDir(), func(table, func() error) error { return errInjected },
+		func(o *Options) { o.MaxSpool = 2000; o.MaxInflight = 200_000 })
+	for r.post(t, "/v1/traces", encode(t, export(mixed(8, 1)...))).status == 200 {
+	}
+	resp := r.post(t, "/v1/traces", encode(t, export(server("x"))))
+	if resp.status != 503 || resp.header.Get("Retry-After") != "10" || !strings.Contains(string(resp.body), "spool is full") {
+		t.Errorf("full spool: %d %v %q", resp.status, resp.header, resp.body)
+	}
+	resp = r.post(t, "/v1/traces", make([]byte, 400_000))
+	if resp.status != 503 || resp.header.Get("Retry-After") != "2" || !strings.Contains(string(resp.body), "wait to be stored") {
+		t.Errorf("too much in flight: %d %v %q", resp.status, resp.header, resp.body)
+	}
+}
