@@ -58,7 +58,7 @@ const round = 30 * time.Minute
 
 // The first trouble begins and ends so that an alert is up and over within five minutes of the demo's start: 25 s of
 // history, then firstTrouble, at most a minute until the alert, and two minutes after the rollback until the short
-// window of slos/checkout.yaml is clean.
+// window of slos/policy.yaml is clean.
 const (
 	firstTrouble = 12 * time.Second
 	badDeploy    = 80 * time.Second

@@ -122,15 +122,42 @@ func TestFirstTroubleAlertsAndResolves(t *testing.T) {
 	}
 }
 
+// A demo that is left running for a day stays interesting without burning everything down.
+func TestADayOfTroubleLeavesBudgets(t *testing.T) {
+	c := NewCompany()
+	f := NewTraffic(c, defaultSeed, defaultRate, morningZone(morning))
+	schedule := NewSchedule(c)
+	n := counts{defs: parsedSLOs(t), by: map[pair]slo.Counts{}}
+	var spans []Span
+	for s := -24 * time.Hour; s < 24*time.Hour; s += time.Second {
+		spans = f.Second(spans[:0], morning.Add(s), schedule.Effects(s))
+		n.add(spans)
+	}
+	overspent, quarter := 0, 0
+	for k, v := range n.by {
+		left := 1 - v.ErrorRatio()/(1-k.def.TargetFor(k.who.ID, k.who.Plan).Fraction())
+		if left < 0 {
+			overspent++
+		}
+		if left < .25 {
+			quarter++
+		}
+	}
+	if overspent == 0 || overspent > 8 || quarter > len(n.by)/20 {
+		t.Errorf("of %d pairs %d are overspent and %d have less than a quarter left", len(n.by), overspent, quarter)
+	}
+}
+
 type request struct {
 	end    time.Time
 	failed bool
 }
 
-// burns reports whether a paging pair of windows fires, by minutes as the rollups have them.
+// burns reports whether a paging pair of windows fires, by minutes as the rollups have them: a window of n minutes is the
+// present one, as far as it has come, and the n-1 before it.
 func burns(d *slo.Definition, target slo.PPM, list []request, now, seen time.Time) bool {
 	ratio := func(window time.Duration) (bad, total float64) {
-		from := now.Truncate(time.Minute).Add(-window)
+		from := now.Truncate(time.Minute).Add(time.Minute - window)
 		for i := len(list) - 1; i >= 0 && !list[i].end.Before(from); i-- {
 			if list[i].end.After(seen) {
 				continue
