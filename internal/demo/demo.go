@@ -11,7 +11,7 @@ import (
 
 const (
 	defaultSeed    = 20261124
-	defaultRate    = 8
+	defaultRate    = 12
 	defaultHistory = 24 * time.Hour
 )
 
@@ -21,7 +21,7 @@ type Options struct {
 	API       string        // base URL of the console and its API, such as http://localhost:8080; required
 	IngestKey string        // key of scope ingest:write; required
 	AdminKey  string        // key of scope admin; required
-	Rate      float64       // requests a second from outside in the busiest hour; 8 by default
+	Rate      float64       // requests a second from outside in the busiest hour; 12 by default
 	History   time.Duration // how much past there is; 24 h by default, negative for none
 	Seed      uint64        // fixed by default
 	Client    *http.Client  // one of its own by default

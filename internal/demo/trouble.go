@@ -61,7 +61,7 @@ const round = 30 * time.Minute
 // window of slos/policy.yaml is clean.
 const (
 	firstTrouble = 12 * time.Second
-	badDeploy    = 80 * time.Second
+	badDeploy    = 70 * time.Second
 
 	// A tenant with ten checkouts a minute would be over the short window's limit again with a single failure, and the
 	// long window remembers the deploy for twelve minutes more. So that the alert does not flap, there is none till then.
