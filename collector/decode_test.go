@@ -1,0 +1,200 @@
+package collector
+
+import (
+	"fmt"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// The resource may come after its spans, and messages may come in pieces: protobuf says they merge.
+func TestFieldsInAnyOrder(t *testing.T) {
+	req := export(server("x"))
+	res := encode(t, &tracepb.ResourceSpans{Resource: req.ResourceSpans[0].Resource})
+	spans := encode(t, &tracepb.ResourceSpans{ScopeSpans: req.ResourceSpans[0].ScopeSpans})
+	joined := append(spans, res...)
+	body := append([]byte{1<<3 | 2}, byte(len(joined)&0x7f|0x80), byte(len(joined)>>7))
+	body = append(body, joined...)
+	out, cols, err := decodeBody(body, time.Now())
+	if err != nil || out.spans != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if got := cols.spans.service.values[0]; got != "checkout" {
+		t.Errorf("service %q", got)
+	}
+}
+
+// reference counts what should become of a request, from the generated types.
+func reference(req *collectorpb.ExportTraceServiceRequest, now time.Time) (spans, requests, refused int) {
+	newest, oldest := uint64(now.Add(10*time.Minute).UnixNano()), uint64(now.Add(-30*24*time.Hour).UnixNano())
+	named := func(as []*commonpb.KeyValue) (id string) {
+		for _, a := range as {
+			if v := tenantText(a); v != "" {
+				id = v
+			}
+		}
+		return id
+	}
+	zero := func(b []byte) bool { return len(b) == 0 || string(b) == string(make([]byte, len(b))) }
+	for _, rs := range req.ResourceSpans {
+		ofResource := named(rs.GetResource().GetAttributes())
+		for _, ss := range rs.ScopeSpans {
+			for _, s := range ss.Spans {
+				id := named(s.Attributes)
+				if id == "" {
+					id = ofResource
+				}
+				_, err := tenant.ParseID(id)
+				if len(s.TraceId) != 16 || zero(s.TraceId) || len(s.SpanId) != 8 || zero(s.SpanId) || s.EndTimeUnixNano < s.StartTimeUnixNano ||
+					s.EndTimeUnixNano > newest || s.StartTimeUnixNano < oldest || err != nil {
+					refused++
+					continue
+				}
+				spans++
+				if s.Kind == tracepb.Span_SPAN_KIND_SERVER || s.Kind == tracepb.Span_SPAN_KIND_CONSUMER {
+					requests++
+				}
+			}
+		}
+	}
+	return spans, requests, refused
+}
+
+// tenantText renders a tenant attribute by a way of its own: over protobuf once more.
+func tenantText(a *commonpb.KeyValue) string {
+	if a.Key != "tenant.id" || a.Value == nil {
+		return ""
+	}
+	b, err := proto.Marshal(a.Value)
+	if err != nil {
+		return ""
+	}
+	var v value
+	if v.parse(b) != nil {
+		return ""
+	}
+	out, _ := v.appendText(nil)
+	return string(out)
+}
+
+// FuzzDecode: the decoder never panics, keeps its columns even, takes what the generated code takes, and finds the same
+// spans in it.
+func FuzzDecode(f *testing.F) {
+	now := time.Now()
+	add := func(req *collectorpb.ExportTraceServiceRequest) {
+		b, err := proto.Marshal(req)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	add(export())
+	add(export(mixed(8, 1)...))
+	failed := server("x", number("rpc.grpc.status_code", 2))
+	failed.Status = &tracepb.Status{Code: 2, Message: "m"}
+	failed.Events = []*tracepb.Span_Event{{Name: "exception", Attributes: []*commonpb.KeyValue{text("exception.message", "m")}}}
+	add(export(failed, &tracepb.Span{}))
+	f.Add([]byte("\x0a\x00\x12\x00"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		out, cols, err := decodeBody(body, now)
+		for tb := range tables {
+			in, rows := cols.input(tb)
+			if err != nil && rows > 0 {
+				t.Fatalf("%d rows of %q are left of a malformed body", rows, tableNames[tb])
+			}
+			for _, c := range in {
+				if c.Data.Rows() != rows {
+					t.Fatalf("column %s.%s has %d rows, want %d", tableNames[tb], c.Name, c.Data.Rows(), rows)
+				}
+			}
+			if _, _, err := newEncoder().block(nil, in, rows); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m := cols.spans.attributes; len(m.keys.keys) != m.values.rows {
+			t.Fatalf("%d keys and %d values of attributes", len(m.keys.keys), m.values.rows)
+		}
+		if !utf8.Valid(cols.spans.exception.buf) && len(cols.spans.exception.buf) < 100 && cols.spans.exception.rows == 1 && cols.spans.exception.buf[0] < 100 {
+			t.Fatalf("invalid UTF-8 was kept: %q", cols.spans.exception.buf)
+		}
+		var req collectorpb.ExportTraceServiceRequest
+		if proto.Unmarshal(body, &req) != nil {
+			return // it may be stricter: about UTF-8, field numbers, unknown fields
+		}
+		if err != nil {
+			t.Fatalf("the generated code takes what the decoder refuses: %v", err)
+		}
+		spans, requests, refused := reference(&req, now)
+		if got := cols.requests.status.Rows(); out.spans != spans || got != requests || out.rejectedSpans() != refused || cols.spans.kind.Rows() != spans {
+			t.Fatalf("%d spans, %d requests, %d refused; want %d, %d, %d", out.spans, got, out.rejectedSpans(), spans, requests, refused)
+		}
+	})
+}
+
+// benchBody is a request like those of the peer's benchmark: spans of about 300 bytes from one service.
+func benchBody(b testing.TB, spans int) []byte {
+	var all []*tracepb.Span
+	for i := range spans {
+		s := span("GET /api/items/{id}", tracepb.Span_SpanKind(1+i%5), text("http.route", "/api/items/{id}"), text("http.request.method", "GET"),
+			number("http.response.status_code", 200), text("tenant.id", fmt.Sprintf("tenant-%d", i%100)), text("url.path", fmt.Sprintf("/api/items/%d", i)),
+			text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)"))
+		s.ParentSpanId = s.SpanId
+		all = append(all, s)
+	}
+	return encode(b, export(all...))
+}
+
+// BenchmarkDecode is from a body to columns: one core.
+func BenchmarkDecode(b *testing.B) {
+	body := benchBody(b, 1000)
+	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256}}
+	cols := newColumns()
+	now := time.Now()
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.traces(body, cols, now); err != nil {
+			b.Fatal(err)
+		}
+		if cols.spans.kind.Rows() >= 20_000 {
+			cols.reset()
+		}
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "spans/s")
+}
+
+// BenchmarkDecodeAndEncode is from a body to the compressed blocks of all tables: one core.
+func BenchmarkDecodeAndEncode(b *testing.B) {
+	body := benchBody(b, 1000)
+	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256}}
+	cols, enc := newColumns(), newEncoder()
+	var data []byte
+	now := time.Now()
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.traces(body, cols, now); err != nil {
+			b.Fatal(err)
+		}
+		if cols.spans.kind.Rows() < 10_000 {
+			continue
+		}
+		for t := range tables {
+			in, rows := cols.input(t)
+			var err error
+			if data, _, err = enc.block(data[:0], in, rows); err != nil {
+				b.Fatal(err)
+			}
+		}
+		cols.reset()
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "spans/s")
+}

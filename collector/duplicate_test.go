@@ -1,0 +1,123 @@
+package collector
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/nexis-limited/headroom/internal/testenv"
+)
+
+func TestResentRequestIsAcknowledgedNotCounted(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	dir := t.TempDir()
+	bad := server("bad")
+	bad.TraceId = nil
+	body := encode(t, export(append(mixed(40, 1), bad)...))
+
+	r := faulty(t, db, dir, func(table, func() error) error { return errInjected })
+	first := r.sendBody(t, body)
+	if first.GetRejectedSpans() != 1 {
+		t.Fatalf("partial success %v", first)
+	}
+	check := func(when string) {
+		t.Helper()
+		if again := r.sendBody(t, body); !proto.Equal(first, again) {
+			t.Errorf("%s: answer %v, want %v", when, again, first)
+		}
+	}
+	check("at once")
+	r.stop()
+
+	r = start(t, db, dir)
+	check("after a restart, from the spool")
+	r.awaitEmptySpool(t)
+	r.stop()
+
+	r = start(t, db, dir)
+	check("after a restart, when the segment is gone")
+	r.awaitEmptySpool(t)
+	if got, want := countAll(t, db), wantMixed(40); got != want {
+		t.Errorf("counts:\n got %+v\nwant %+v", got, want)
+	}
+
+	// Another key is another client.
+	if resp := r.post(t, "/v1/traces", body, "Authorization", "Bearer other"); resp.status != http.StatusOK {
+		t.Fatal(resp.status)
+	}
+	r.awaitEmptySpool(t)
+	if got, want := countAll(t, db), wantMixed(80); got != want {
+		t.Errorf("counts with another key:\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestConcurrentDuplicatesCountOnce(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := start(t, db, t.TempDir(), func(o *Options) { o.Linger = 20 * time.Millisecond })
+	for range 5 {
+		body := encode(t, export(mixed(40, 1)...))
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() { r.sendBody(t, body) })
+		}
+		wg.Wait()
+	}
+	r.awaitEmptySpool(t)
+	if got, want := countAll(t, db), wantMixed(200); got != want {
+		t.Errorf("counts:\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(10*time.Minute, 3)
+		d := func(n int) digest { return digestOf("/v1/traces", 1, fmt.Append(nil, n)) }
+		isNew := func(n int) {
+			t.Helper()
+			if _, known, other := w.begin(d(n), time.Now()); known || other != nil {
+				t.Errorf("request %d is known, want it new", n)
+			}
+		}
+		isKnown := func(n int, want answer) {
+			t.Helper()
+			if a, known, _ := w.begin(d(n), time.Now()); !known || a != want {
+				t.Errorf("request %d: known %t with answer %+v, want %+v", n, known, a, want)
+			}
+		}
+		commit := func(n int, a answer) { w.commit([]receipt{{d(n), time.Now().Unix(), a}}) }
+
+		isNew(1)
+		_, _, other := w.begin(d(1), time.Now())
+		if other == nil {
+			t.Fatal("a request on its way is not known")
+		}
+		w.settle(d(1), answer{}, errInjected)
+		if <-other.done; other.err != errInjected {
+			t.Errorf("the second got %v, want the first's error", other.err)
+		}
+		isNew(1) // a failure is not remembered
+		commit(1, answer{2, "two"})
+		isKnown(1, answer{2, "two"})
+		time.Sleep(9*time.Minute + 59*time.Second) // of the bubble
+		isKnown(1, answer{2, "two"})
+		time.Sleep(2 * time.Second)
+		w.expire(time.Now())
+		if w.len() != 0 || len(w.messages) != 0 {
+			t.Errorf("%d requests are remembered after the window", w.len())
+		}
+		isNew(1)
+		for n := range 10 {
+			commit(10+n, answer{})
+		}
+		if w.len() != 3 {
+			t.Errorf("%d requests are remembered, want 3 at most", w.len())
+		}
+		isKnown(19, answer{})
+		isNew(10)
+	})
+}
