@@ -75,6 +75,7 @@ func NewCompany() *Company {
 		sql(checkout, shops, "SELECT", "orders", 4*ms).fails(500, "SQLException", "an I/O error occurred while sending to the backend")).refuses(404, .01)
 	b.route(catalog, "GET /catalog/items", 5, 6*ms, .4,
 		sql(catalog, shops, "SELECT", "products", 14*ms).spread(.5).fails(500, "pgconn.PgError", "canceling statement due to statement timeout"))
+	b.last.Untagged = .005
 	b.route(catalog, "PUT /catalog/items/{id}", 3, 6*ms, .4,
 		sql(catalog, shops, "UPDATE", "products", 7*ms).fails(500, "pgconn.PgError", "deadlock detected")).refuses(412, .02)
 	b.route(catalog, "POST /catalog/import", 1, 70*ms, .5,
@@ -119,6 +120,7 @@ func NewCompany() *Company {
 		sql(delivery, letters, "SELECT", "deliveries", 12*ms).spread(.5).fails(500, "pgconn.PgError", "canceling statement due to statement timeout"))
 
 	b.company.Tenants = newTenants(b.company.Products)
+	b.company.Nobody = &Tenant{Plan: tenant.Starter, Size: 1}
 	return b.company
 }
 

@@ -16,6 +16,7 @@ type Company struct {
 	Products  []*Product
 	Instances []*Instance
 	Tenants   []*Tenant // the largest first
+	Nobody    *Tenant   // stands in where a service forgets to say for whom it works
 }
 
 // Product is what the company sells; service.namespace in its telemetry.
@@ -105,6 +106,7 @@ type Route struct {
 	Steps    []Step
 	Failures []Failure // what goes wrong now and then, equally often
 	Refusals Refusal   // requests that the caller got wrong
+	Untagged float64   // share of requests whose spans name no tenant
 }
 
 // Step is one call that a route makes, in order.

@@ -136,6 +136,9 @@ func (f *Traffic) request(dst []Span, t time.Time, who *Tenant, r *Route) []Span
 	binary.LittleEndian.PutUint64(trace[:8], f.rng.Uint64())
 	binary.LittleEndian.PutUint64(trace[8:], f.rng.Uint64()|1)
 	fails := f.rng.Float64() < f.failures[who.Index][r.Entry.Service.Product.Index] && !f.calm(r)
+	if r.Untagged > 0 && f.rng.Float64() < r.Untagged {
+		who = f.company.Nobody
+	}
 	f.serve(hop{trace: trace, who: who, fails: fails}, r, 0)
 	last := int64(0)
 	for _, s := range f.trace[first:] {
