@@ -71,7 +71,7 @@ CREATE INDEX notifications_unsent ON control.notifications (id) WHERE status <> 
 
 -- The moment of the last observation, so that an older one that comes late changes nothing.
 CREATE TABLE control.alert_observations (
-    only     boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single_row  boolean PRIMARY KEY DEFAULT true CHECK (single_row),
     observed_at timestamptz NOT NULL
 );
 
