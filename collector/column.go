@@ -25,11 +25,20 @@ func (c *stringColumn) append(v []byte) {
 
 func (c *stringColumn) cut(size, rows int) { c.buf, c.rows = c.buf[:size], rows }
 
-func (c *stringColumn) Type() proto.ColumnType       { return "String" }
-func (c *stringColumn) Rows() int                    { return c.rows }
-func (c *stringColumn) Reset()                       { c.cut(0, 0) }
+// Type implements proto.ColInput.
+func (c *stringColumn) Type() proto.ColumnType { return "String" }
+
+// Rows implements proto.ColInput.
+func (c *stringColumn) Rows() int { return c.rows }
+
+// Reset implements proto.Resettable.
+func (c *stringColumn) Reset() { c.cut(0, 0) }
+
+// EncodeColumn implements proto.ColInput.
 func (c *stringColumn) EncodeColumn(b *proto.Buffer) { b.Buf = append(b.Buf, c.buf...) }
-func (c *stringColumn) WriteColumn(w *proto.Writer)  { w.ChainWrite(c.buf) }
+
+// WriteColumn implements proto.ColInput.
+func (c *stringColumn) WriteColumn(w *proto.Writer) { w.ChainWrite(c.buf) }
 
 // dictColumn is a LowCardinality(String) column. Its dictionary grows as values come; a row is a key into it.
 type dictColumn struct {
@@ -74,9 +83,13 @@ func (c *dictColumn) append(v []byte) { c.keys = append(c.keys, c.key(v)) }
 // cut forgets rows; what they added to the dictionary stays and does no harm.
 func (c *dictColumn) cut(rows int) { c.keys = c.keys[:rows] }
 
+// Type implements proto.ColInput.
 func (c *dictColumn) Type() proto.ColumnType { return "LowCardinality(String)" }
-func (c *dictColumn) Rows() int              { return len(c.keys) }
 
+// Rows implements proto.ColInput.
+func (c *dictColumn) Rows() int { return len(c.keys) }
+
+// Reset implements proto.Resettable.
 func (c *dictColumn) Reset() {
 	c.keys = c.keys[:0]
 	clear(c.index)
@@ -141,9 +154,13 @@ type mapColumn struct {
 // endRow ends a row: the entries since the last one are its own.
 func (c *mapColumn) endRow() { c.ends = append(c.ends, uint64(len(c.keys.keys))) }
 
+// Type implements proto.ColInput.
 func (c *mapColumn) Type() proto.ColumnType { return "Map(LowCardinality(String), String)" }
-func (c *mapColumn) Rows() int              { return len(c.ends) }
 
+// Rows implements proto.ColInput.
+func (c *mapColumn) Rows() int { return len(c.ends) }
+
+// Reset implements proto.Resettable.
 func (c *mapColumn) Reset() {
 	c.ends.Reset()
 	c.keys.Reset()
@@ -185,25 +202,36 @@ type fixedColumn struct {
 func (c *fixedColumn) append(v []byte) { c.buf = append(c.buf, v...) }
 func (c *fixedColumn) cut(rows int)    { c.buf = c.buf[:rows*c.size] }
 
+// Type implements proto.ColInput.
 func (c *fixedColumn) Type() proto.ColumnType {
 	if c.size == 16 {
 		return "FixedString(16)"
 	}
 	return "FixedString(8)"
 }
-func (c *fixedColumn) Rows() int                    { return len(c.buf) / c.size }
-func (c *fixedColumn) Reset()                       { c.buf = c.buf[:0] }
+
+// Rows implements proto.ColInput.
+func (c *fixedColumn) Rows() int { return len(c.buf) / c.size }
+
+// Reset implements proto.Resettable.
+func (c *fixedColumn) Reset() { c.buf = c.buf[:0] }
+
+// EncodeColumn implements proto.ColInput.
 func (c *fixedColumn) EncodeColumn(b *proto.Buffer) { b.Buf = append(b.Buf, c.buf...) }
-func (c *fixedColumn) WriteColumn(w *proto.Writer)  { w.ChainWrite(c.buf) }
+
+// WriteColumn implements proto.ColInput.
+func (c *fixedColumn) WriteColumn(w *proto.Writer) { w.ChainWrite(c.buf) }
 
 // nanoColumn is a DateTime64(9, 'UTC') column: nanoseconds since 1970.
 type nanoColumn struct{ proto.ColInt64 }
 
+// Type implements proto.ColInput.
 func (nanoColumn) Type() proto.ColumnType { return "DateTime64(9, 'UTC')" }
 
 // secondColumn is a DateTime('UTC') column: seconds since 1970.
 type secondColumn struct{ proto.ColUInt32 }
 
+// Type implements proto.ColInput.
 func (secondColumn) Type() proto.ColumnType { return "DateTime('UTC')" }
 
 // replacement stands for bytes that are no UTF-8.

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -97,7 +98,7 @@ func TestWindow(t *testing.T) {
 			t.Fatal("a request on its way is not known")
 		}
 		w.settle(d(1), answer{}, errInjected)
-		if <-other.done; other.err != errInjected {
+		if <-other.done; !errors.Is(other.err, errInjected) {
 			t.Errorf("the second got %v, want the first's error", other.err)
 		}
 		isNew(1) // a failure is not remembered

@@ -65,23 +65,26 @@ func (w *writer) wait(ctx context.Context, until time.Time, ready <-chan struct{
 }
 
 // work tries one segment and sees to what follows from the outcome.
-func (w *writer) work(ctx context.Context, seg *segment) error {
+func (w *writer) work(ctx context.Context, seg *segment) {
 	if seg.attempts == 0 {
 		seg.firstTry = w.finished
-	} else if w.finished-seg.firstTry > tokenLife {
-		return w.spool.putAside(seg, "ClickHouse refused it for too long to try again: "+w.lastErrorText())
 	}
 	started := time.Now()
-	err := w.insertSegment(ctx, seg)
+	var err error
+	if w.finished-seg.firstTry > tokenLife {
+		err = w.spool.putAside(seg, "ClickHouse refused it for too long to try again: "+w.lastErrorText())
+	} else {
+		err = w.insertSegment(ctx, seg)
+	}
 	w.remember(err)
 	if err == nil {
 		w.failures = 0
 		w.finished++
 		metrics.insertSeconds.UpdateDuration(started)
-		return nil
+		return
 	}
 	if ctx.Err() != nil {
-		return err
+		return
 	}
 	metrics.insertErrors.Inc()
 	seg.attempts++
@@ -96,7 +99,6 @@ func (w *writer) work(ctx context.Context, seg *segment) error {
 		seg.notBefore = time.Now().Add(backoff(seg.attempts, refusedMax))
 	}
 	w.wait(ctx, time.Now().Add(backoff(w.failures, longPause)), nil)
-	return err
 }
 
 func backoff(attempts int, most time.Duration) time.Duration {
