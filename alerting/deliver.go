@@ -1,0 +1,377 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// deliverTimeout bounds one attempt, waiting for its turn included.
+const deliverTimeout = 20 * time.Second
+
+// shortWait is what River snoozes to the moment; jobs scheduled for later are looked at every 5 s only.
+const shortWait = 5 * time.Second
+
+// How long to wait before the next attempt. A failure that somebody has to mend is tried slowly.
+const (
+	firstRetry    = time.Second
+	longestRetry  = time.Minute
+	permanentWait = 10 * time.Minute
+	parentWait    = time.Second // of a reply whose message is not there yet
+)
+
+// deliverWorker shows notifications.
+type deliverWorker struct {
+	river.WorkerDefaults[deliverArgs]
+	s *Service
+}
+
+// Timeout implements river.Worker.
+func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return deliverTimeout }
+
+// NextRetry implements river.Worker. It is for failures of the database and for jobs of processes that died: those of
+// notifiers are planned by the worker itself.
+func (*deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
+	return time.Now().Add(min(time.Duration(job.Attempt)*time.Second, 10*time.Second))
+}
+
+// Work implements river.Worker. Between its two transactions no lock is held: the job itself is what keeps a second
+// worker away.
+func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
+	t := task{s: w.s, job: job, id: job.Args.Notification}
+	over, err := t.begin(ctx)
+	if over || err != nil {
+		return err
+	}
+	place, sendErr := t.notifier.Send(ctx, t.delivery)
+	// What happened must be stored even when the time is up or the process stops.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return t.finish(ctx, place, sendErr)
+}
+
+// task is one attempt to show a notification.
+type task struct {
+	s        *Service
+	job      *river.Job[deliverArgs]
+	id       int64
+	row      outboxRow
+	alert    *Alert
+	notifier Notifier
+	delivery Delivery
+}
+
+// outboxRow is what a delivery needs of its notification.
+type outboxRow struct {
+	Key         string
+	Alert       string
+	Reply       bool
+	Notifier    string
+	Channel     string
+	Text        string
+	Blocks      []byte
+	At          Place
+	Unsure      bool
+	SentVersion int64
+	Failures    int
+	CreatedAt   time.Time
+	DueAt       *time.Time
+	NotBefore   *time.Time
+}
+
+// begin renders what is to be shown and notes that an attempt begins. It reports over when there is nothing to do, or
+// not yet; the job is then ended or put off.
+func (t *task) begin(ctx context.Context) (over bool, err error) {
+	names := t.s.names(ctx)
+	snooze, err := t.tx(ctx, func(tx pgx.Tx) (time.Duration, error) {
+		if err := t.load(ctx, tx); err != nil {
+			return 0, err
+		}
+		if t.alert == nil || t.shown() { // deleted, or somebody was quicker
+			over = true
+			return 0, t.end(ctx, tx)
+		}
+		wait, err := t.mustWait(ctx, tx)
+		if err != nil {
+			return 0, err
+		}
+		if wait != 0 {
+			over = true
+			return t.plan(ctx, tx, wait)
+		}
+		return 0, t.render(ctx, tx, names)
+	})
+	if err != nil || snooze > 0 {
+		return true, cmpErr(err, snooze)
+	}
+	return over, nil
+}
+
+// shown reports whether people see the notification as the database has it.
+func (t *task) shown() bool {
+	return t.row.At.ID != "" && (t.row.Reply || t.row.SentVersion >= t.alert.version)
+}
+
+// load locks the alert, so that it cannot change before the transaction ends, and reads the notification.
+func (t *task) load(ctx context.Context, tx pgx.Tx) error {
+	t.alert = nil
+	alerts, err := queryAlerts(ctx, tx, `SELECT `+alertColumns+` FROM control.alerts a
+		WHERE a.id = (SELECT n.alert_id FROM control.notifications n WHERE n.id = $1) FOR UPDATE`, t.id)
+	if err != nil || len(alerts) == 0 {
+		return err
+	}
+	t.alert = alerts[0]
+	r := &t.row
+	if err := tx.QueryRow(ctx, `
+		SELECT key::text, alert_id, kind = 'reply', notifier, channel, text, blocks, channel_id, ts, unsure, sent_version, failures,
+			created_at, due_at, not_before
+		FROM control.notifications WHERE id = $1 FOR UPDATE`, t.id).Scan(&r.Key, &r.Alert, &r.Reply, &r.Notifier, &r.Channel,
+		&r.Text, &r.Blocks, &r.At.Channel, &r.At.ID, &r.Unsure, &r.SentVersion, &r.Failures, &r.CreatedAt, &r.DueAt, &r.NotBefore); err != nil {
+		return fmt.Errorf("cannot read notification %d: %w", t.id, err)
+	}
+	i := slices.IndexFunc(t.s.Notifiers, func(n Notifier) bool { return n.Name() == r.Notifier && n.Channel() == r.Channel })
+	if i >= 0 {
+		t.notifier = t.s.Notifiers[i]
+	}
+	return nil
+}
+
+// mustWait returns how long the notification has to wait: for a time that the other side named, for its notifier to be
+// configured again, or for what stands before it in its thread.
+func (t *task) mustWait(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
+	if t.row.NotBefore != nil {
+		if wait := time.Until(*t.row.NotBefore); wait > 0 {
+			return wait, nil
+		}
+	}
+	if t.notifier == nil {
+		t.delivery.Unsure = t.row.Unsure
+		return t.failed(ctx, tx, &SendError{Failure: Permanent,
+			Err: fmt.Errorf("no notifier %q with channel %q is configured any more", t.row.Notifier, t.row.Channel)})
+	}
+	if !t.row.Reply {
+		return 0, nil
+	}
+	// Replies whose alert's message cannot be shown wait with it; a reply that fails for good holds up no other.
+	var before int
+	if err := tx.QueryRow(ctx, `
+		SELECT count(*) FROM control.notifications
+		WHERE alert_id = $1 AND notifier = $2 AND channel = $3 AND id < $4 AND ts = '' AND (kind = 'message' OR status <> 'failed')`,
+		t.row.Alert, t.row.Notifier, t.row.Channel, t.id).Scan(&before); err != nil {
+		return 0, fmt.Errorf("cannot read what notification %d waits for: %w", t.id, err)
+	}
+	if before == 0 {
+		err := tx.QueryRow(ctx, `
+			SELECT channel_id, ts FROM control.notifications
+			WHERE alert_id = $1 AND notifier = $2 AND channel = $3 AND kind = 'message'`,
+			t.row.Alert, t.row.Notifier, t.row.Channel).Scan(&t.delivery.Thread.Channel, &t.delivery.Thread.ID)
+		if err != nil {
+			return 0, fmt.Errorf("cannot read the message of notification %d: %w", t.id, err)
+		}
+		return 0, nil
+	}
+	return parentWait << min(2*before, 5), nil // who stands first wakes the next
+}
+
+// render makes the delivery and stores what is about to be shown.
+func (t *task) render(ctx context.Context, tx pgx.Tx, names map[tenant.ID]string) error {
+	r := Rendered{Text: t.row.Text, Blocks: t.row.Blocks}
+	if !t.row.Reply {
+		r = t.notifier.Message(NewView(t.alert, names, t.s.ConsoleURL))
+	}
+	d := &t.delivery
+	d.Rendered, d.Key, d.Alert, d.At, d.Unsure, d.Created = r, t.row.Key, t.row.Alert, t.row.At, t.row.Unsure, t.row.CreatedAt
+	if _, err := tx.Exec(ctx, `
+		UPDATE control.notifications SET text = $2, blocks = $3, attempts = attempts + 1, unsure = unsure OR ts = '' WHERE id = $1`,
+		t.id, r.Text, r.Blocks); err != nil {
+		return fmt.Errorf("cannot note an attempt of notification %d: %w", t.id, err)
+	}
+	return nil
+}
+
+// finish stores how an attempt ended and, in the same transaction, ends the job or plans the next one.
+func (t *task) finish(ctx context.Context, place Place, sendErr error) error {
+	version := t.alert.version // that was rendered
+	snooze, err := t.tx(ctx, func(tx pgx.Tx) (time.Duration, error) {
+		due := t.row.DueAt
+		if err := t.load(ctx, tx); err != nil {
+			return 0, err
+		}
+		if t.alert == nil {
+			return 0, t.end(ctx, tx)
+		}
+		if sendErr != nil {
+			wait, err := t.failed(ctx, tx, sendErr)
+			if err != nil {
+				return 0, err
+			}
+			return t.plan(ctx, tx, wait)
+		}
+		current := t.row.Reply || t.alert.version == version
+		t.observeDelivery(due)
+		if err := t.sent(ctx, tx, place, version, current); err != nil {
+			return 0, err
+		}
+		switch {
+		case current:
+			return 0, t.end(ctx, tx)
+		case t.alert.urgentVersion > version:
+			return t.again(ctx, tx, 0)
+		default:
+			return t.again(ctx, tx, t.s.UpdateEvery)
+		}
+	})
+	return cmpErr(err, snooze)
+}
+
+// sent stores where the notification is shown, and as of which version.
+func (t *task) sent(ctx context.Context, tx pgx.Tx, place Place, version int64, current bool) error {
+	if _, err := tx.Exec(ctx, `
+		UPDATE control.notifications SET channel_id = $2, ts = $3, sent_version = $4, unsure = false, failures = 0, last_error = '',
+			not_before = NULL, sent_at = coalesce(sent_at, clock_timestamp()), updated_at = clock_timestamp(),
+			status = CASE WHEN $5 THEN 'sent' ELSE 'pending' END, due_at = CASE WHEN $5 THEN NULL ELSE clock_timestamp() END
+		WHERE id = $1`, t.id, place.Channel, place.ID, version, current); err != nil {
+		return fmt.Errorf("cannot store that notification %d was sent: %w", t.id, err)
+	}
+	if t.row.Reply || t.delivery.At.ID != "" {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT id FROM control.notifications
+		WHERE alert_id = $1 AND notifier = $2 AND channel = $3 AND kind = 'reply' AND ts = '' ORDER BY id`,
+		t.row.Alert, t.row.Notifier, t.row.Channel)
+	if err != nil {
+		return fmt.Errorf("cannot read the replies to notification %d: %w", t.id, err)
+	}
+	waiting, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return fmt.Errorf("cannot read the replies to notification %d: %w", t.id, err)
+	}
+	for _, id := range waiting { // they have their message now
+		if err := t.s.schedule(ctx, tx, id, priority(t.alert.Severity, true), time.Now(), true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failed stores a failure and returns when to try again; negative is never.
+func (t *task) failed(ctx context.Context, tx pgx.Tx, sendErr error) (time.Duration, error) {
+	se := &SendError{Failure: Unsure, Err: sendErr}
+	_ = errors.As(sendErr, &se)
+	t.s.metrics.delivered.WithLabelValues(t.row.Notifier, se.Failure.String()).Inc()
+	wait := min(firstRetry<<min(t.row.Failures, 10), longestRetry)
+	switch se.Failure {
+	case Limited:
+		wait = se.After
+	case Gone:
+		wait = 0
+	case Permanent:
+		wait = permanentWait
+	}
+	t.s.log.WarnContext(ctx, "a notification was not shown", "notification", t.id, "alert", t.row.Alert, "notifier", t.row.Notifier,
+		"channel", t.row.Channel, "failure", se.Failure.String(), "retry_in", wait, "error", sendErr)
+	if se.Failure == Permanent {
+		if err := t.fail(ctx, tx, sendErr); err != nil {
+			return 0, err
+		}
+		if r := t.alert.ResolvedAt; r != nil && time.Since(*r) > giveUpAfter {
+			return -1, nil
+		}
+	} else if _, err := tx.Exec(ctx, `
+		UPDATE control.notifications SET failures = failures + $2, last_error = $3, status = 'pending',
+			not_before = clock_timestamp() + make_interval(secs => $4), ts = CASE WHEN $5 THEN '' ELSE ts END,
+			unsure = $6 AND NOT $5 AND (ts = '')
+		WHERE id = $1`,
+		t.id, b2i(se.Failure != Limited), sendErr.Error(), wait.Seconds(), se.Failure == Gone, t.delivery.Unsure || se.Failure == Unsure); err != nil {
+		return 0, fmt.Errorf("cannot store the failure of notification %d: %w", t.id, err)
+	}
+	return wait, nil
+}
+
+// fail stores a failure that somebody has to mend.
+func (t *task) fail(ctx context.Context, tx pgx.Tx, cause error) error {
+	if _, err := tx.Exec(ctx, `
+		UPDATE control.notifications SET status = 'failed', failures = failures + 1, last_error = $2, unsure = $3 AND ts = '',
+			not_before = clock_timestamp() + make_interval(secs => $4)
+		WHERE id = $1`, t.id, cause.Error(), t.delivery.Unsure, permanentWait.Seconds()); err != nil {
+		return fmt.Errorf("cannot store the failure of notification %d: %w", t.id, err)
+	}
+	return nil
+}
+
+func (t *task) observeDelivery(due *time.Time) {
+	outcome := "sent"
+	if t.delivery.At.ID != "" {
+		outcome = "updated"
+	}
+	t.s.metrics.delivered.WithLabelValues(t.row.Notifier, outcome).Inc()
+	if due != nil {
+		t.s.metrics.seconds.WithLabelValues(t.row.Notifier).Observe(time.Since(*due).Seconds())
+	}
+}
+
+// end completes the job with the transaction.
+func (t *task) end(ctx context.Context, tx pgx.Tx) error {
+	if _, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, t.job); err != nil {
+		return fmt.Errorf("cannot end the job of notification %d: %w", t.id, err)
+	}
+	return nil
+}
+
+// plan ends the job when wait is negative and plans the next attempt otherwise.
+func (t *task) plan(ctx context.Context, tx pgx.Tx, wait time.Duration) (snooze time.Duration, err error) {
+	if wait < 0 {
+		return 0, t.end(ctx, tx)
+	}
+	return t.again(ctx, tx, wait)
+}
+
+// again plans the next attempt. A short wait is returned, to snooze the job; for a longer one the job ends and another
+// takes its place, so that an urgent change can bring it forward from the very moment of the commit.
+func (t *task) again(ctx context.Context, tx pgx.Tx, wait time.Duration) (snooze time.Duration, err error) {
+	if wait < shortWait {
+		return max(wait, time.Millisecond), nil
+	}
+	if err := t.end(ctx, tx); err != nil {
+		return 0, err
+	}
+	_, err = t.s.jobs.InsertTx(ctx, tx, deliverArgs{t.id}, &river.InsertOpts{
+		Priority: priority(t.alert.Severity, t.row.Reply), ScheduledAt: time.Now().Add(wait)})
+	if err != nil {
+		return 0, fmt.Errorf("cannot queue notification %d again: %w", t.id, err)
+	}
+	return 0, nil
+}
+
+// tx runs f in a transaction.
+func (t *task) tx(ctx context.Context, f func(pgx.Tx) (time.Duration, error)) (snooze time.Duration, err error) {
+	err = pgx.BeginFunc(ctx, t.s.Pool, func(tx pgx.Tx) error {
+		snooze, err = f(tx)
+		return err
+	})
+	return snooze, err
+}
+
+// cmpErr is what Work returns: the error, else the wish to be snoozed.
+func cmpErr(err error, snooze time.Duration) error {
+	if err != nil || snooze == 0 {
+		return err
+	}
+	return river.JobSnooze(snooze)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
