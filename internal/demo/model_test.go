@@ -21,7 +21,7 @@ func TestCompanyIsFourProductsAndFortyTenants(t *testing.T) {
 		if n := len(p.Routes); n < 5 || n > 10 {
 			t.Errorf("%s has %d routes, want 5 to 10", p.Name, n)
 		}
-		if !(p.Targets[tenant.Starter] < p.Targets[tenant.Professional] && p.Targets[tenant.Professional] < p.Targets[tenant.Enterprise]) {
+		if p.Targets[tenant.Starter] >= p.Targets[tenant.Professional] || p.Targets[tenant.Professional] >= p.Targets[tenant.Enterprise] {
 			t.Errorf("%s promises %v: a larger plan must promise more", p.Name, p.Targets)
 		}
 	}

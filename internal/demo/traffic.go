@@ -33,7 +33,6 @@ type Traffic struct {
 	versions []string // by service, in the second at work
 	effects  []Effect
 	trace    []Span
-	root     int64
 }
 
 // NewTraffic returns the traffic of a company whose busiest hour brings peakRate requests a second from outside, in a
