@@ -18,8 +18,9 @@ const maxAPIBody = 1 << 20
 
 // API is the JSON API under /api/v1, with its OpenAPI 3.1 document at /openapi.json and a page for readers at /docs.
 type API struct {
-	huma huma.API
-	log  *slog.Logger
+	huma  huma.API
+	names *schemaNamer
+	log   *slog.Logger
 }
 
 // Operation declares one operation of the API. Every one names the scope that it needs.
@@ -43,10 +44,12 @@ func NewAPI(router chi.Router, version string, log *slog.Logger) *API {
 	cfg.SchemasPath = ""
 	cfg.CreateHooks = nil // no $schema members in answers
 	cfg.RejectUnknownQueryParameters = true
+	names := newSchemaNamer()
+	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", names.name)
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"key": {Type: "http", Scheme: "bearer", Description: "An API key, see headroom key create."},
 	}
-	return &API{huma: humachi.New(router, cfg), log: log.With("component", "api")}
+	return &API{huma: humachi.New(router, cfg), names: names, log: log.With("component", "api")}
 }
 
 // Register adds an operation. The handler takes huma's kind of input (fields tagged path, query, header, and Body) and
@@ -58,6 +61,7 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 	if op.MaxBody == 0 {
 		op.MaxBody = maxAPIBody
 	}
+	api.names.operation = op.ID
 	huma.Register(api.huma, huma.Operation{
 		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: op.Doc, Tags: []string{op.Tag},
 		DefaultStatus: op.Status, MaxBodyBytes: op.MaxBody,

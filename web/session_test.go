@@ -145,6 +145,28 @@ func TestRevokedKeyEndsItsSessions(t *testing.T) {
 	}
 }
 
+// TestFeaturesMayNameTheirBodiesAlike registers two operations whose bodies would have the same name.
+func TestFeaturesMayNameTheirBodiesAlike(t *testing.T) {
+	t.Parallel()
+	r := chi.NewRouter()
+	api := web.NewAPI(r, "test", slog.Default())
+	type aOut struct{ Body struct{ A string } }
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/a", ID: "get-a", Scope: tenant.ScopeQuery},
+		func(context.Context, *struct{}) (*aOut, error) { return nil, nil })
+	{
+		type aOut struct{ Body struct{ B string } }
+		web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/b", ID: "get-b", Scope: tenant.ScopeQuery},
+			func(context.Context, *struct{}) (*aOut, error) { return nil, nil })
+	}
+	rec := httptest.NewRecorder()
+	r.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+	for _, name := range []string{`"AOutBody":`, `"GetBAOutBody":`} {
+		if !strings.Contains(rec.Body.String(), name) {
+			t.Errorf("/openapi.json has no schema %s", name)
+		}
+	}
+}
+
 func TestAPIAsksForTheScope(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
