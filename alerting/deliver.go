@@ -124,7 +124,7 @@ func (t *task) shown() bool {
 func (t *task) load(ctx context.Context, tx pgx.Tx) error {
 	t.alert = nil
 	alerts, err := queryAlerts(ctx, tx, `SELECT `+alertColumns+` FROM control.alerts a
-		WHERE a.id = (SELECT n.alert_id FROM control.notifications n WHERE n.id = $1) FOR UPDATE`, t.id)
+		WHERE a.id = (SELECT n.alert_id FROM control.notifications n WHERE n.id = $1) FOR NO KEY UPDATE`, t.id)
 	if err != nil || len(alerts) == 0 {
 		return err
 	}
@@ -283,7 +283,7 @@ func (t *task) failed(ctx context.Context, tx pgx.Tx, sendErr error) (time.Durat
 		if err := t.fail(ctx, tx, sendErr); err != nil {
 			return 0, err
 		}
-		if r := t.alert.ResolvedAt; r != nil && time.Since(*r) > giveUpAfter {
+		if t.alert.State == Resolved && t.row.DueAt != nil && time.Since(*t.row.DueAt) > giveUpAfter {
 			return -1, nil
 		}
 	} else if _, err := tx.Exec(ctx, `

@@ -118,7 +118,7 @@ func (s *Service) schedule(ctx context.Context, tx pgx.Tx, id int64, prio int, a
 	return nil
 }
 
-// giveUpAfter is how long a notification that fails for good is tried after its alert is over.
+// giveUpAfter is how long a notification that fails for good is tried when its alert is over.
 const giveUpAfter = 24 * time.Hour
 
 // retryFailed queues what is not shown yet: at a start the token may be a new one. It also finds what has no job any
@@ -128,7 +128,7 @@ func (s *Service) retryFailed(ctx context.Context) error {
 		rows, err := tx.Query(ctx, `
 			UPDATE control.notifications n SET not_before = CASE n.status WHEN 'failed' THEN NULL ELSE n.not_before END
 			FROM control.alerts a
-			WHERE a.id = n.alert_id AND n.status <> 'sent' AND (a.resolved_at IS NULL OR a.resolved_at > now() - make_interval(secs => $1))
+			WHERE a.id = n.alert_id AND n.status <> 'sent' AND (a.state <> 'resolved' OR n.due_at > now() - make_interval(secs => $1))
 			RETURNING n.id, a.severity, n.kind = 'reply', n.status = 'failed'`, giveUpAfter.Seconds())
 		if err != nil {
 			return err

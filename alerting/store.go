@@ -74,10 +74,13 @@ func loadMembers(ctx context.Context, q querier, alerts []*Alert) error {
 	return nil
 }
 
+// Alerts are locked FOR NO KEY UPDATE, always before their notifications: rows that refer to an alert are checked by
+// locking its key, and FOR UPDATE would let the two wait for each other.
+
 // loadOpen locks and returns the alerts that are open, and of those that fire again the one that was resolved since.
 func loadOpen(ctx context.Context, tx pgx.Tx, groups map[groupKey][]Condition, since time.Time) ([]*Alert, error) {
 	open, err := queryAlerts(ctx, tx, `SELECT `+alertColumns+` FROM control.alerts a
-		WHERE a.state <> 'resolved' ORDER BY a.severity, a.rule, a.id FOR UPDATE`)
+		WHERE a.state <> 'resolved' ORDER BY a.severity, a.rule, a.id FOR NO KEY UPDATE`)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +104,7 @@ func loadOpen(ctx context.Context, tx pgx.Tx, groups map[groupKey][]Condition, s
 			JOIN control.alerts r USING (rule, severity)
 			WHERE r.state = 'resolved' AND r.resolved_at >= $3
 			ORDER BY r.rule, r.severity, r.resolved_at DESC)
-		ORDER BY a.severity, a.rule, a.id FOR UPDATE`, rules, severities, since)
+		ORDER BY a.severity, a.rule, a.id FOR NO KEY UPDATE`, rules, severities, since)
 	return append(open, again...), err
 }
 
