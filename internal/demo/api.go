@@ -99,25 +99,32 @@ func (a *apiClient) once(ctx context.Context, method, path, contentType string, 
 	return nil, false
 }
 
-// minutesWithTraffic returns the minutes in which a tenant has requests already, so that a demo that is started again
+// minutesWithTraffic returns the minutes, by minuteOf, in which a tenant has requests already, so that a demo that is started again
 // on the same data does not count its past twice. Without an answer there are none.
-func (a *apiClient) minutesWithTraffic(ctx context.Context, id tenant.ID, from, until time.Time, log *slog.Logger) map[time.Time]bool {
-	var answer struct {
-		Points []struct {
-			Time     time.Time `json:"time"`
-			Requests uint64    `json:"requests"`
-		} `json:"points"`
-	}
-	query := url.Values{"from": {from.UTC().Format(time.RFC3339)}, "to": {until.UTC().Format(time.RFC3339)}, "step": {"1m"}}
-	path := "/api/v1/tenants/" + url.PathEscape(string(id)) + "/latency?" + query.Encode()
-	if err := a.json(ctx, http.MethodGet, path, nil, &answer); err != nil {
-		log.WarnContext(ctx, "cannot tell which history is there already, filling all of it", "error", err)
-		return nil
-	}
-	have := map[time.Time]bool{}
-	for _, p := range answer.Points {
-		if p.Requests > 0 {
-			have[p.Time.UTC()] = true
+func (a *apiClient) minutesWithTraffic(ctx context.Context, id tenant.ID, from, until time.Time, log *slog.Logger) map[int64]bool {
+	const day = 24 * time.Hour // an answer has at most 2,000 points
+	have := map[int64]bool{}
+	for ; from.Before(until); from = from.Add(day) {
+		to := from.Add(day)
+		if to.After(until) {
+			to = until
+		}
+		var answer struct {
+			Points []struct {
+				At       time.Time `json:"at"`
+				Requests uint64    `json:"requests"`
+			} `json:"points"`
+		}
+		query := url.Values{"from": {from.UTC().Format(time.RFC3339)}, "to": {to.UTC().Format(time.RFC3339)}, "step": {"1m"}}
+		path := "/api/v1/tenants/" + url.PathEscape(string(id)) + "/latency?" + query.Encode()
+		if err := a.json(ctx, http.MethodGet, path, nil, &answer); err != nil {
+			log.WarnContext(ctx, "cannot tell which history is there already", "from", from, "error", err)
+			continue
+		}
+		for _, p := range answer.Points {
+			if p.Requests > 0 {
+				have[minuteOf(p.At)] = true
+			}
 		}
 	}
 	return have

@@ -21,15 +21,15 @@ const (
 type chunk struct{ from, until time.Time }
 
 // chunks cuts history into stretches, the newest first: what people look at comes before what they scroll to. Minutes
-// that are there already are left out.
-func chunks(from, until time.Time, have map[time.Time]bool) []chunk {
+// that are there already, by minuteOf, are left out.
+func chunks(from, until time.Time, have map[int64]bool) []chunk {
 	var list []chunk
 	for end := until; end.After(from); {
 		begin := end.Add(-time.Second).Truncate(time.Minute)
 		if begin.Before(from) {
 			begin = from
 		}
-		if !have[begin.Truncate(time.Minute)] {
+		if !have[minuteOf(begin)] {
 			last := len(list) - 1
 			if last >= 0 && list[last].from.Equal(end) && list[last].until.Sub(begin) <= chunkSeconds*time.Second {
 				list[last].from = begin
@@ -41,6 +41,9 @@ func chunks(from, until time.Time, have map[time.Time]bool) []chunk {
 	}
 	return slices.Clip(list)
 }
+
+// minuteOf numbers the minutes since 1970.
+func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
 
 // filler pushes the past.
 type filler struct {

@@ -25,11 +25,9 @@ func setUp(ctx context.Context, api *apiClient, c *Company, now time.Time, log *
 	if err := api.call(ctx, http.MethodPut, "/api/v1/slos", "application/yaml", []byte(doc), nil); err != nil {
 		return fmt.Errorf("cannot apply the demo's SLOs: %w", err)
 	}
-	if err := setUpStatusPage(ctx, api, now); err != nil {
+	if err := publish(ctx, api, now); err != nil {
 		log.WarnContext(ctx, "the status page stays as it is", "error", err)
 	}
 	log.InfoContext(ctx, "set up", "tenants", len(c.Tenants), "products", len(c.Products))
 	return nil
 }
-
-func setUpStatusPage(ctx context.Context, api *apiClient, now time.Time) error { return nil }
