@@ -40,8 +40,14 @@ func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, now t
 	return s
 }
 
+// minFailures is how many requests must have failed in the long window. One failure is an accident however few requests
+// there were: the 99 % bound of 1 of 1 is ten times the rate that 99.9 % allows, and a tenant that sends a request every
+// few hours would page with each that fails.
+const minFailures = 2
+
 // evaluatePair decides whether one pair of windows fires: the lower bound of the error ratio is over the factor in the
-// long window, so that there is evidence, and the ratio itself is in the short one, so that it goes on now.
+// long window, so that there is evidence, and the ratio itself is in the short one, so that it goes on now. Without a
+// confidence the ratio alone counts in both.
 func evaluatePair(w BurnWindow, confidence float64, target PPM, counts windowCounts) BurnRate {
 	b := BurnRate{BurnWindow: w, LongCounts: counts[w.Long], ShortCounts: counts[w.Short]}
 	b.LongRate = burnRate(b.LongCounts.ErrorRatio(), target)
@@ -51,14 +57,15 @@ func evaluatePair(w BurnWindow, confidence float64, target PPM, counts windowCou
 	}
 	lower, upper := bounds(b.LongCounts, confidence)
 	b.LowerRate, b.UpperRate = burnRate(lower, target), burnRate(upper, target)
-	b.Firing = b.ShortCounts.Total > 0 && b.LowerRate > w.Factor && b.ShortRate >= w.Factor
+	b.evident = b.LowerRate > w.Factor && (confidence == 0 || b.LongCounts.Bad() >= minFailures)
+	b.Firing = b.evident && b.ShortCounts.Total > 0 && b.ShortRate >= w.Factor
 	return b
 }
 
 // watching reports whether the pair is over its factor as far as one can see, but with too few requests to tell. A long
 // window that is still full of a trouble that has ended is not.
 func (b *BurnRate) watching() bool {
-	return !b.Firing && b.LongCounts.Total > 0 && b.LongRate >= b.Factor && b.LowerRate <= b.Factor &&
+	return !b.evident && b.LongCounts.Total > 0 && b.LongRate >= b.Factor &&
 		(b.ShortCounts.Total == 0 || b.ShortRate >= b.Factor)
 }
 
@@ -108,7 +115,7 @@ func exhaustsAt(s *Status, now time.Time) *time.Time {
 		}
 	}
 	left := s.ErrorBudgetRemaining * float64(s.Window)
-	if present.LongRate <= 0 || left/present.LongRate > float64(s.Window) {
+	if present.LongRate <= 0 || left/present.LongRate >= float64(s.Window) {
 		return nil
 	}
 	at := now.Add(time.Duration(left / present.LongRate)).Truncate(time.Second)

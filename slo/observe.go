@@ -5,8 +5,8 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// observe returns what a snapshot says of who burns and of whom nothing can be said. A tenant that pages raises no ticket
-// for the same SLO besides: an open one stays as it is until the page is over.
+// observe returns what a snapshot says of who burns and of whom nothing can be said. A tenant raises a ticket only when it
+// is known not to page for the same SLO: otherwise an open ticket stays as it is and no new one comes beside the page.
 func observe(s *Snapshot) alerting.Observation {
 	o := alerting.Observation{At: s.At}
 	type pair struct {
@@ -18,7 +18,7 @@ func observe(s *Snapshot) alerting.Observation {
 		st := &s.Statuses[i]
 		statuses[pair{st.SLO, st.Tenant}] = st
 		b := st.firing(Page)
-		if b == nil {
+		if b == nil && st.evaluated(Page) {
 			b = st.firing(Ticket)
 		}
 		if b != nil {
@@ -35,7 +35,7 @@ func observe(s *Snapshot) alerting.Observation {
 			return true // nobody asks for this alert any more
 		}
 		st, ok := statuses[pair{k.Rule, k.Tenant}]
-		if !ok || k.Severity == alerting.Ticket && st.firing(Page) != nil {
+		if !ok || k.Severity == alerting.Ticket && (st.firing(Page) != nil || !st.evaluated(Page)) {
 			return false
 		}
 		return st.evaluated(Severity(k.Severity))

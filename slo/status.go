@@ -47,6 +47,7 @@ type BurnRate struct {
 	LowerRate   float64 `json:"lowerRate"` // of the confidence bound of the long window
 	UpperRate   float64 `json:"upperRate"`
 	Firing      bool    `json:"firing"`
+	evident     bool    // the long window has enough evidence
 }
 
 // Status is how one SLO stands for one tenant at a moment.
