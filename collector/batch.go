@@ -186,7 +186,7 @@ func (c *committer) commit(now time.Time, last bool) {
 	}
 	err := c.encode(taken, receipts)
 	if err == nil {
-		err = c.spool.append(c.record, now)
+		err = c.spool.append(c.record, spans, now)
 	}
 	if err == nil {
 		metrics.commitSeconds.UpdateDuration(now)

@@ -40,6 +40,7 @@ type Options struct {
 	Linger          time.Duration // how long the first request of a batch waits for others; 20 ms
 	SealAfter       time.Duration // age at which a segment is offered to ClickHouse; 700 ms
 	MaxSegment      int64         // bytes at which it is offered whatever its age; 16 MiB
+	MaxSegmentSpans int           // the same, in spans: it bounds ClickHouse's memory for one insert; 250,000
 	MaxSpool        int64         // bytes of the spool beyond which requests get 503; 4 GiB
 	InsertTimeout   time.Duration // for one insert, after which it is repeated; 2 minutes
 	StopTimeout     time.Duration // for emptying the spool when Run ends; 5 s
@@ -74,6 +75,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.Linger, 20*time.Millisecond)
 	setDefault(&o.SealAfter, 700*time.Millisecond)
 	setDefault(&o.MaxSegment, 16<<20)
+	setDefault(&o.MaxSegmentSpans, 250_000)
 	setDefault(&o.MaxSpool, 4<<30)
 	setDefault(&o.InsertTimeout, 2*time.Minute)
 	setDefault(&o.StopTimeout, 5*time.Second)
@@ -112,7 +114,7 @@ func New(o Options) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	sp, receipts, err := openSpool(o.Dir, o.MaxSegment, o.MaxSpool, o.DuplicateWindow, o.Logger, time.Now())
+	sp, receipts, err := openSpool(o.Dir, o.MaxSegment, o.MaxSegmentSpans, o.MaxSpool, o.DuplicateWindow, o.Logger, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -128,6 +129,9 @@ func FuzzDecode(f *testing.F) {
 		var req collectorpb.ExportTraceServiceRequest
 		if proto.Unmarshal(body, &req) != nil {
 			return // it may be stricter: about UTF-8, field numbers, unknown fields
+		}
+		if err != nil && strings.Contains(err.Error(), "wireType=3") {
+			return // a group: deprecated before OTLP was made, and in none of its messages
 		}
 		if err != nil {
 			t.Fatalf("the generated code takes what the decoder refuses: %v", err)

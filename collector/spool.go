@@ -20,6 +20,7 @@ type spool struct {
 	dir        string
 	log        *slog.Logger
 	maxSegment int64 // bytes; a segment of this size is sealed
+	maxSpans   int   // a segment of so many spans is sealed
 	maxBytes   int64 // of all segments together
 
 	lock *os.File
@@ -43,6 +44,7 @@ type segment struct {
 	created time.Time
 	path    string
 	size    int64 // bytes up to which it counts
+	spans   int   // while it is open
 
 	// Of the writer.
 	inserted  [tables]bool // acknowledged by ClickHouse in this process
@@ -56,11 +58,11 @@ const quarantineDir = "quarantine"
 // openSpool takes possession of dir and brings it in order after a crash: a last segment that was being written is cut
 // after its last whole record, damaged files are put aside with what is whole in them kept. It returns the receipts of
 // the last minutes, the oldest first.
-func openSpool(dir string, maxSegment, maxBytes int64, remember time.Duration, log *slog.Logger, now time.Time) (*spool, []receipt, error) {
+func openSpool(dir string, maxSegment int64, maxSpans int, maxBytes int64, remember time.Duration, log *slog.Logger, now time.Time) (*spool, []receipt, error) {
 	if err := os.MkdirAll(filepath.Join(dir, quarantineDir), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("cannot create the spool: %w", err)
 	}
-	s := &spool{dir: dir, log: log, maxSegment: maxSegment, maxBytes: maxBytes, ready: make(chan struct{}, 1)}
+	s := &spool{dir: dir, log: log, maxSegment: maxSegment, maxSpans: maxSpans, maxBytes: maxBytes, ready: make(chan struct{}, 1)}
 	s.journal = journal{dir: dir, length: remember}
 	if err := s.takeLock(); err != nil {
 		return nil, nil, err
@@ -85,8 +87,9 @@ func (s *spool) takeLock() error {
 	return nil
 }
 
-// append writes a record to the open segment and returns when it is durable. After an error nothing of it counts.
-func (s *spool) append(rec []byte, now time.Time) error {
+// append writes a record of so many spans to the open segment and returns when it is durable. After an error nothing of
+// it counts.
+func (s *spool) append(rec []byte, spans int, now time.Time) error {
 	if s.open == nil {
 		if err := s.create(now); err != nil {
 			metrics.spoolErrors.Inc()
@@ -103,10 +106,11 @@ func (s *spool) append(rec []byte, now time.Time) error {
 		return fmt.Errorf("cannot write to the spool: %w", err)
 	}
 	s.open.size += int64(len(rec))
+	s.open.spans += spans
 	s.mu.Lock()
 	s.bytes += int64(len(rec))
 	s.mu.Unlock()
-	if s.open.size >= s.maxSegment {
+	if s.open.size >= s.maxSegment || s.open.spans >= s.maxSpans {
 		s.seal()
 	}
 	return nil
