@@ -69,6 +69,11 @@ func readSelector(n node) indicator {
 	i.selector.Service = f["service"].label()
 	i.selector.Routes = f["routes"].patterns()
 	i.selector.ExcludeRoutes = f["excludeRoutes"].patterns()
+	for _, p := range i.selector.ExcludeRoutes {
+		if strings.Trim(p, "*") == "" && p != "" {
+			f["excludeRoutes"].fail(p, "excludes every request")
+		}
+	}
 	i.selector.Methods = readMethods(f["methods"])
 	i.selector.ExcludeStatuses = readStatuses(f["excludeStatuses"])
 	if t, ok := f["threshold"]; ok {
@@ -82,7 +87,7 @@ func (n node) label() string {
 	s := n.str()
 	switch {
 	case !n.present():
-	case s == "":
+	case s == "" && n.what() == "a string":
 		n.fail("", "must not be empty")
 	case len(s) > maxSelectorLen:
 		n.fail(s, "is longer than %d bytes", maxSelectorLen)
