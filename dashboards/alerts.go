@@ -2,10 +2,12 @@ package dashboards
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/nexis-limited/headroom/alerting"
@@ -130,6 +132,9 @@ func (c *Console) readAlerts(ctx context.Context, d *alertsData) error {
 			messages[n.Alert] = []message{messageOf(n)}
 		}
 	}
+	slices.SortStableFunc(open, func(a, b *alerting.Alert) int {
+		return cmp.Compare(rank(stateOf(a.Severity)), rank(stateOf(b.Severity))) // pages before tickets, the latest first
+	})
 	for _, v := range c.opts.Alerts.Views(ctx, append(open, resolved...)) {
 		a := shownAlert{v, messages[v.Alert]}
 		if a.IsOpen() {

@@ -33,8 +33,9 @@ type chartLine struct {
 }
 
 type tick struct {
-	At    float64 // pixels for y, percent for x
-	Label string
+	At     float64 // pixels for y, percent for x
+	Label  string
+	Anchor string // of text on the time axis
 }
 
 // chartSeries is one series, as numbers. NaN is a gap.
@@ -92,7 +93,7 @@ func drawChart(s chartSpec) chart {
 		}
 	}
 	for _, v := range ticksBetween(lo, hi, s.Log) {
-		c.YTicks = append(c.YTicks, tick{y(v), s.Format(v)})
+		c.YTicks = append(c.YTicks, tick{At: y(v), Label: s.Format(v)})
 	}
 	c.XTicks = timeTicks(s.Times)
 	c.Data = chartJSON(s, lo, hi)
@@ -218,18 +219,43 @@ func ticksBetween(lo, hi float64, log bool) []float64 {
 	return ticks
 }
 
-// timeTicks returns up to six labels along the time axis, the last one at its end.
+// axisMillis writes a latency on an axis: round values need no digits after the point.
+func axisMillis(ms float64) string {
+	if ms >= 1000 {
+		return strconv.FormatFloat(short(ms/1000), 'f', -1, 64) + theme.NarrowSpace + "s"
+	}
+	return theme.Millis(ms)
+}
+
+// timeTicks returns up to six labels along the time axis, at round times.
 func timeTicks(times []time.Time) []tick {
-	const labels = 5
+	const day, most = 24 * time.Hour, 6
 	first, last := times[0], times[len(times)-1]
+	step := 7 * day
+	for _, s := range []time.Duration{5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour,
+		3 * time.Hour, 4 * time.Hour, 6 * time.Hour, 12 * time.Hour, day, 2 * day, 5 * day} {
+		if last.Sub(first)/s < most {
+			step = s
+			break
+		}
+	}
 	format := "15:04"
-	if last.Sub(first) > 48*time.Hour {
+	if step >= day {
 		format = "2 Jan"
 	}
 	var ticks []tick
-	for i := range labels + 1 {
-		at := first.Add(last.Sub(first) * time.Duration(i) / labels)
-		ticks = append(ticks, tick{100 * float64(i) / labels, at.UTC().Format(format)})
+	for at := first.Truncate(step); !at.After(last); at = at.Add(step) {
+		if at.Before(first) {
+			continue
+		}
+		t := tick{At: round1(100 * float64(at.Sub(first)) / float64(last.Sub(first))), Label: at.UTC().Format(format), Anchor: "middle"}
+		switch {
+		case t.At < 3:
+			t.Anchor = "start"
+		case t.At > 97:
+			t.Anchor = "end"
+		}
+		ticks = append(ticks, t)
 	}
 	return ticks
 }

@@ -36,6 +36,12 @@ func parsePages() (pages, error) {
 	funcs["interval"] = intervalOf
 	funcs["factor"] = factorWords
 	funcs["hasValue"] = func(f float64) bool { return f == f }
+	funcs["plan"] = func(p tenant.Plan) string {
+		if p == "" {
+			return ""
+		}
+		return strings.ToUpper(string(p[:1])) + string(p[1:])
+	}
 	funcs["csrfField"] = func() string { return web.CSRFField }
 	p := pages{}
 	for _, name := range []string{"tenants", "tenant", "slos", "slo", "alerts", "message", "signin"} {

@@ -124,7 +124,7 @@ func (c *Console) slosPage(w http.ResponseWriter, r *http.Request) error {
 		d.SLOs = summaries(f.Snapshot)
 	}
 	rows := mergeRows(nil, f.Snapshot, nil, "")
-	d.Verdict = verdictOf(f.Snapshot, burnsOf(f.Snapshot, f.Alerts, f.name, l.Now), rows, budgetsOf(rows))
+	d.Verdict = verdictOf(f.Snapshot, burnsOf(f.Snapshot, f.Alerts, f.name, l.Now), rows, budgetsOf(rows), l.Now)
 	return c.render(w, "slos", http.StatusOK, l.Partial, d)
 }
 

@@ -74,7 +74,7 @@ func (s *store) productsAcrossTenants(ctx context.Context) ([]string, error) {
 }
 
 // sparkPoints is how many points a sparkline has.
-const sparkPoints = 60
+const sparkPoints = 30
 
 // sparksAcrossTenants returns each tenant's P95 in milliseconds over the window as sparkPoints values, NaN where there
 // was no request.

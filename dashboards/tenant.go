@@ -189,10 +189,8 @@ func (d *tenantData) fill(snap *slo.Snapshot, alerts []*alerting.View, points []
 // statusesOf returns a tenant's SLOs, the worst first.
 func statusesOf(snap *slo.Snapshot, id tenant.ID) []sloRow {
 	var rows []sloRow
-	for i := range snap.Statuses {
-		if s := &snap.Statuses[i]; s.Tenant == id {
-			rows = append(rows, rowOf(snap, s))
-		}
+	for _, s := range snap.ForTenant(id) {
+		rows = append(rows, rowOf(snap, s))
 	}
 	slices.SortStableFunc(rows, func(a, b sloRow) int {
 		switch {
@@ -256,7 +254,7 @@ func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []*alerting.View)
 			}
 		}
 		v.Bold += "."
-		v.Context = append(v.Context, "That burns the budget "+theme.Burn(burn.LongRate)+" as fast as it lasts; "+lasts(worst, d.Now))
+		v.Context = append(v.Context, "That is "+theme.Burn(burn.LongRate)+" what the budget allows; "+lasts(worst, d.Now))
 		if others := burningOthers(snap, worst.SLO, d.ID); others > 0 {
 			v.Context = append(v.Context, theme.Count(others, "other tenant burns", "other tenants burn")+" the same SLO.")
 		} else {
@@ -314,7 +312,6 @@ func (d *tenantData) drawCharts(points []point, limit float64) {
 		}
 		rate[i] = float64(p.Requests) / d.covered(p.At).Minutes()
 	}
-	millis := func(v float64) string { return theme.Millis(v) }
 	total := d.Totals
 	words := "Latency over " + d.Words + ": no requests"
 	if total.Requests > 0 {
@@ -323,7 +320,7 @@ func (d *tenantData) drawCharts(points []point, limit float64) {
 			words += ", limit " + theme.Millis(limit)
 		}
 	}
-	d.Latency = drawChart(chartSpec{Title: words, Times: times, Height: 240, Log: true, Limit: limit, Format: millis, Unit: "ms",
+	d.Latency = drawChart(chartSpec{Title: words, Times: times, Height: 240, Log: true, Limit: limit, Format: axisMillis, Unit: "ms",
 		Series: []chartSeries{{"P99", "p99", p99}, {"P95", "p95", p95}, {"P50", "p50", p50}}})
 	d.Errors = drawChart(chartSpec{Title: "Share of requests that fail over " + d.Words + ": " + theme.Ratio(total.ErrorRatio()), Times: times, Height: 130,
 		Limit: math.NaN(), Format: theme.Pct, Unit: "%", Fill: true, Floor: 1, Series: []chartSeries{{"Errors", "err", errs}}})

@@ -184,7 +184,7 @@ func (c *Console) tenantsPage(w http.ResponseWriter, r *http.Request) error {
 func (d *tenantsData) fill(r *http.Request, f *fleetNow) {
 	d.Budgets = budgetsOf(f.Rows)
 	burns := burnsOf(f.Snapshot, f.Alerts, f.name, d.Now)
-	d.Verdict = verdictOf(f.Snapshot, burns, f.Rows, d.Budgets)
+	d.Verdict = verdictOf(f.Snapshot, burns, f.Rows, d.Budgets, d.Now)
 	d.Burns = burns[:min(3, len(burns))]
 	d.MoreSLOs = len(burns) - len(d.Burns)
 	var requests, untagged uint64

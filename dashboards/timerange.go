@@ -28,7 +28,7 @@ func presets() []preset {
 	const day = 24 * time.Hour
 	return []preset{
 		{"1h", "1\u202fh", time.Hour, time.Minute, "the last hour"},
-		{"6h", "6\u202fh", 6 * time.Hour, time.Minute, "the last 6\u202fh"},
+		{"6h", "6\u202fh", 6 * time.Hour, 2 * time.Minute, "the last 6\u202fh"},
 		{"24h", "24\u202fh", day, 5 * time.Minute, "the last 24\u202fh"},
 		{"7d", "7\u202fd", 7 * day, time.Hour, "the last 7\u202fdays"},
 		{"30d", "30\u202fd", 30 * day, 2 * time.Hour, "the last 30\u202fdays"},

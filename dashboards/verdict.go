@@ -16,6 +16,7 @@ import (
 type burn struct {
 	SLO       string
 	Severity  slo.State // StatePage or StateTicket
+	Title     string    // of the SLO
 	Heading   string    // "Checkout availability burns for 41 tenants"
 	Evidence  string    // the share with its base
 	Tenants   int
@@ -57,7 +58,7 @@ func burnsOf(snap *slo.Snapshot, alerts []*alerting.View, name func(tenant.ID) s
 	}
 	for _, a := range alerts {
 		if !listed[a.Rule] && a.Count > 0 {
-			b := burn{SLO: a.Rule, Severity: stateOf(a.Severity)}
+			b := burn{SLO: a.Rule, Title: titleOf(snap, a.Rule), Severity: stateOf(a.Severity)}
 			b.take(a, now)
 			list = append(list, b)
 		}
@@ -98,7 +99,7 @@ func burnOfGroup(snap *slo.Snapshot, members []*slo.Status, name func(tenant.ID)
 		whom = theme.Count(len(members), "tenant", "tenants")
 	}
 	return burn{
-		SLO: worst.SLO, Severity: worst.State, Tenants: len(members), Worst: worst.Tenant, WorstName: name(worst.Tenant),
+		SLO: worst.SLO, Title: worst.Title, Severity: worst.State, Tenants: len(members), Worst: worst.Tenant, WorstName: name(worst.Tenant),
 		Heading: worst.Title + " burns for " + whom, Rate: theme.Burn(pair.LongRate), Gone: gone(worst, now),
 		Evidence: badShare(counts, rowOf(snap, worst).Threshold) + " in the last " + theme.Duration(pair.Long) + ".",
 	}
@@ -150,7 +151,7 @@ type fleetVerdict struct {
 }
 
 // verdictOf says what is true of all tenants now.
-func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHistogram) fleetVerdict {
+func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHistogram, now time.Time) fleetVerdict {
 	switch {
 	case snap == nil:
 		return fleetVerdict{"nodata", "Unknown", "Whether anything burns is not known now.", ""}
@@ -184,20 +185,42 @@ func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHisto
 	for _, b := range burns {
 		slos[b.SLO] = true
 	}
-	if len(slos) == 1 {
-		v.Bold = worst.Heading + "."
-		if worst.Alert != nil {
-			v.Bold = worst.Alert.Sentence
-		}
-		return v
+	v.Bold = worst.Title + " burns"
+	if len(slos) > 1 {
+		v.Bold = theme.Count(len(slos), "SLO", "SLOs") + " burn"
 	}
-	v.Bold = theme.Count(len(slos), "SLO", "SLOs") + " burn for " + theme.Count(hurt, "tenant", "tenants") + "."
-	v.Context = "Worst: " + worst.WorstName + ", " + worst.Rate
-	if worst.Gone != "" {
-		v.Context += ", " + worst.Gone
+	v.Bold += " for " + theme.Count(max(hurt, worst.Tenants), "tenant", "tenants")
+	if since := firstSince(burns); !since.IsZero() {
+		v.Bold += " since " + theme.Stamp(since, now) + " UTC"
 	}
-	v.Context += "."
+	v.Bold += "."
+	if fine := h.Tenants - hurt; fine > 0 {
+		v.Context = "For the other " + theme.Count(fine, "tenant", "tenants") + " with traffic nothing burns."
+	}
 	return v
+}
+
+// firstSince is when the first of the alerts began, zero without any.
+func firstSince(burns []burn) time.Time {
+	var first time.Time
+	for _, b := range burns {
+		if b.Alert != nil && (first.IsZero() || b.Alert.Since.Before(first)) {
+			first = b.Alert.Since
+		}
+	}
+	return first
+}
+
+// titleOf returns an SLO's title, its name when it is not defined any more.
+func titleOf(snap *slo.Snapshot, name string) string {
+	if snap != nil {
+		for i := range snap.SLOs {
+			if snap.SLOs[i].Name == name {
+				return snap.SLOs[i].Title
+			}
+		}
+	}
+	return name
 }
 
 // stateWord is the word for a state, as people say it.
