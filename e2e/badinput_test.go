@@ -283,3 +283,16 @@ func wantSays(t *testing.T, name, message string, says []string) {
 		}
 	}
 }
+
+func gunzip(t *testing.T, b []byte) string {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}

@@ -104,7 +104,7 @@ func start(t *testing.T, o harness.Options) *harness.Headroom {
 
 func killAtEnd(t *testing.T, h *harness.Headroom) {
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() && !h.Ended() {
 			t.Logf("headroom wrote:\n%s", h.Log())
 		}
 		children := harness.Descendants(h.PID())

@@ -410,4 +410,3 @@ func wantMessage(t *testing.T, w *world, v slackVersion) {
 
 func statusPage(t *testing.T, w *world)        {}
 func statusPageFollows(t *testing.T, w *world) {}
-func consoleInChromium(t *testing.T, w *world) {}

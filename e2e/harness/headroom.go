@@ -43,6 +43,7 @@ type Headroom struct {
 	ready   chan string   // gets what follows "ready" in its line
 	done    chan struct{} // closed when the process has ended
 	err     error         // of Wait; valid after done
+	ended   bool          // by Kill or Stop
 }
 
 // Binary returns the headroom to test: $HEADROOM_BIN, else bin/headroom of the repository that contains the working
@@ -210,11 +211,15 @@ func (h *Headroom) PID() int { return h.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (h *Headroom) Done() <-chan struct{} { return h.done }
 
+// Ended reports whether Kill or Stop was called.
+func (h *Headroom) Ended() bool { return h.ended }
+
 // Log returns the last of what it wrote.
 func (h *Headroom) Log() string { return h.log.String() }
 
 // Kill ends the process as kill -9 does and returns when it is gone. Its engines follow by themselves.
 func (h *Headroom) Kill() error {
+	h.ended = true
 	if err := h.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -228,6 +233,7 @@ const stopWithin = time.Minute
 // Stop asks the process to end and returns when it has. It is an error when it does not end with status 0, or leaves a
 // process behind.
 func (h *Headroom) Stop() error {
+	h.ended = true
 	children := Descendants(h.PID())
 	if err := h.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("cannot stop headroom: %w (%w)\n%s", err, h.exit(), h.Log())

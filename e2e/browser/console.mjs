@@ -1,0 +1,88 @@
+// Goes through the console as an SRE does: sign in, find who is hurt, open the tenant, read the alert, sign out.
+// In: {site, key, product, tenant, alert}. Out: {problems: [text], rows, sorted, message, title}, what the pages say.
+import { launch } from "./chromium.mjs";
+import { audit, serve, sizes, themes, watch } from "./page.mjs";
+
+await serve(async ({ site, key, product, tenant, alert }) => {
+  const problems = [];
+  const out = { problems };
+  const browser = await launch();
+  try {
+    const context = await browser.newContext({ viewport: sizes.desk, colorScheme: "light" });
+    const page = await context.newPage();
+    watch(page, site, problems);
+
+    await page.goto(`${site}/tenants?product=${product}`);
+    if (new URL(page.url()).pathname !== "/sign-in") problems.push(`a stranger is shown ${page.url()}`);
+    await audit(page, "sign-in", problems);
+    await page.getByLabel("API key").fill(key);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.waitForURL("**/tenants**");
+    if (!page.url().includes(`product=${product}`)) problems.push(`signing in forgot where to go: ${page.url()}`);
+
+    const table = page.getByRole("region", { name: "Tenants" });
+    const heads = await table.locator("thead th").allInnerTexts();
+    out.heads = heads.map((h) => h.trim());
+    const rows = async () => table.locator("tbody tr").evaluateAll((list) => list.map((tr) => ({
+      name: tr.querySelector("th").innerText.trim(),
+      cells: [...tr.children].map((c) => c.innerText.trim()),
+      titles: [...tr.children].map((c) => c.getAttribute("title") ?? ""),
+    })));
+    out.rows = await rows();
+    await audit(page, "tenants", problems);
+
+    // Sorting: the column says so, and its order turns with the second click.
+    const head = table.getByRole("columnheader").filter({ hasText: "P95" });
+    const order = async () => ({ sort: await head.getAttribute("aria-sort"), names: (await rows()).map((r) => r.name) });
+    await head.getByRole("link").click();
+    await page.waitForURL(/sort=/);
+    out.first = await order();
+    await table.getByRole("columnheader").filter({ hasText: "P95" }).getByRole("link").click();
+    await page.waitForFunction((was) => document.querySelector("th[aria-sort]")?.getAttribute("aria-sort") !== was, out.first.sort);
+    out.second = await order();
+
+    await table.getByRole("link", { name: tenant, exact: true }).click();
+    await page.waitForURL(`**/tenants/**`);
+    out.title = await page.getByRole("heading", { level: 1 }).innerText();
+    out.charts = await page.locator('[role="img"][aria-label]').evaluateAll((l) => l.map((e) => e.getAttribute("aria-label")));
+    out.slos = await page.getByRole("region", { name: /SLOs of/ }).locator("tbody tr").allInnerTexts();
+    await audit(page, "tenant", problems);
+
+    await page.getByRole("link", { name: /^Alerts/ }).click();
+    await page.waitForURL("**/alerts");
+    out.message = await page.getByRole("article", { name: new RegExp(alert) }).first().innerText();
+    await audit(page, "alerts", problems);
+
+    await page.goto(`${site}/slos`);
+    await audit(page, "slos", problems);
+
+    const stored = await context.storageState();
+    for (const [size, viewport] of Object.entries(sizes)) {
+      for (const colorScheme of themes) {
+        const other = await browser.newContext({ viewport, colorScheme, storageState: stored });
+        const look = await other.newPage();
+        watch(look, site, problems);
+        for (const path of [`/tenants`, `/tenants/${encodeURIComponent(tenant)}`, `/alerts`]) {
+          await look.goto(site + path);
+          await audit(look, `${path} (${size}, ${colorScheme})`, problems);
+        }
+        await other.close();
+      }
+    }
+
+    const still = await browser.newContext({ javaScriptEnabled: false, storageState: stored });
+    const dead = await still.newPage();
+    watch(dead, site, problems);
+    await dead.goto(`${site}/tenants?product=${product}`);
+    out.withoutScript = await dead.locator("tbody tr th").allInnerTexts();
+    await still.close();
+
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.waitForURL("**/sign-in**");
+    await page.goto(`${site}/tenants`);
+    if (new URL(page.url()).pathname !== "/sign-in") problems.push("the console opens after signing out");
+  } finally {
+    await browser.close();
+  }
+  return out;
+});
