@@ -1,6 +1,7 @@
 package slo
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,7 +20,9 @@ type File struct {
 
 const (
 	apiVersion = "openslo/v1"
-	maxFile    = 1 << 20 // bytes
+	maxFile    = 256 << 10 // bytes; the YAML parser takes seconds for more, of the kind that a foe would write
+	maxLines   = 10_000
+	maxShown   = 100 // mistakes
 	maxNesting = 64      // brackets and indentation levels; the deepest field there is stands at 12
 )
 
@@ -86,7 +89,11 @@ func sorted(m Mistakes, files []File) Mistakes {
 		}
 		return strings.Compare(a.Field, b.Field)
 	})
-	return slices.Compact(m)
+	m = slices.Compact(m)
+	if n := len(m) - maxShown; n > 0 {
+		m = append(m[:maxShown], Mistake{Message: fmt.Sprintf("and %d more", n)})
+	}
+	return m
 }
 
 func place(n node) string {
@@ -104,6 +111,9 @@ func documents(f File, mistakes *Mistakes) []node {
 	}
 	if len(f.Source) > maxFile {
 		return fail(0, "has %d bytes, more than the %d that a file may have", len(f.Source), maxFile)
+	}
+	if n := bytes.Count(f.Source, []byte("\n")); n > maxLines {
+		return fail(0, "has %d lines, more than the %d that a file may have", n, maxLines)
 	}
 	if line := tooDeep(f.Source); line > 0 {
 		return fail(line, "is nested deeper than %d levels", maxNesting)

@@ -278,7 +278,8 @@ func TestParseFileMistakes(t *testing.T) {
 	f("kind: SLO\nkind: SLI", `f.yaml:2: is not valid YAML: mapping key "kind" already defined at [1:1]`)
 	f(strings.Repeat("[", 100_000), "f.yaml:1: is nested deeper than 64 levels")
 	f(strings.Repeat("- ", 100_000), "f.yaml:1: is nested deeper than 64 levels")
-	f(strings.Repeat(" ", 1<<20)+"x", "f.yaml: has 1048577 bytes, more than the 1048576 that a file may have")
+	f(strings.Repeat(" ", 1<<20)+"x", "f.yaml: has 1048577 bytes, more than the 262144 that a file may have")
+	f(strings.Repeat("\n", 10_001), "f.yaml: has 10001 lines, more than the 10000 that a file may have")
 	f(yamlSLO("pay", "99.9")+yamlSLO("pay", "99"), `f.yaml:20: metadata.name: is the second SLO of this name: the first is at f.yaml:4 (got "pay")`)
 }
 
