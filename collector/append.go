@@ -74,11 +74,22 @@ func (d *decoder) appendSpan(id tenant.ID) {
 	c.message.append(d.text(s.message))
 	c.exception.append(d.text(s.exception))
 	c.attributes.endRow()
-	c.resource.keys.keys = append(c.resource.keys.keys, r.keys...)
-	c.resource.values.buf = append(c.resource.values.buf, r.values.buf...)
-	c.resource.values.rows += r.values.rows
-	c.resource.endRow()
+	d.appendResource()
 	d.out.spans++
+}
+
+// appendResource repeats the resource's attributes for a span. A small body with a large resource and many tiny spans
+// would come to gigabytes, so a request that expands too much has spans without them.
+func (d *decoder) appendResource() {
+	c, r := &d.cols.spans.resource, &d.res
+	if d.expanded += len(r.values.buf) + 4*len(r.keys); d.expanded > d.opts.maxExpansion {
+		d.out.clipped++
+	} else {
+		c.keys.keys = append(c.keys.keys, r.keys...)
+		c.values.buf = append(c.values.buf, r.values.buf...)
+		c.values.rows += r.values.rows
+	}
+	c.endRow()
 }
 
 var noParent [8]byte

@@ -84,8 +84,12 @@ func (v *value) parse(src []byte) (err error) {
 	return nil
 }
 
-// maxValueDepth bounds how deep arrays and maps are followed.
-const maxValueDepth = 8
+// maxValueDepth bounds how deep arrays and maps are followed, maxText about how many bytes are made of one value: far
+// more than is kept of it, and far less than a body can hold.
+const (
+	maxValueDepth = 8
+	maxText       = 64 << 10
+)
 
 // appendText appends the value as people read it: strings and numbers plain, bytes in base64, arrays and maps as JSON.
 func (v *value) appendText(dst []byte) ([]byte, error) {
@@ -93,7 +97,7 @@ func (v *value) appendText(dst []byte) ([]byte, error) {
 	case valueString:
 		return append(dst, v.data...), nil
 	case valueBytes:
-		return base64.StdEncoding.AppendEncode(dst, v.data), nil
+		return base64.StdEncoding.AppendEncode(dst, v.data[:min(len(v.data), maxText)]), nil
 	case valueNone:
 		return dst, nil
 	}
@@ -116,7 +120,7 @@ func (v *value) appendJSON(dst []byte, depth int) ([]byte, error) {
 		return appendQuoted(dst, v.data), nil
 	case valueBytes:
 		dst = append(dst, '"')
-		return append(base64.StdEncoding.AppendEncode(dst, v.data), '"'), nil
+		return append(base64.StdEncoding.AppendEncode(dst, v.data[:min(len(v.data), maxText)]), '"'), nil
 	case valueArray:
 		return v.appendList(dst, depth, '[', ']')
 	case valueMap:
@@ -143,6 +147,9 @@ func (v *value) appendList(dst []byte, depth int, open, end byte) ([]byte, error
 		if fc.FieldNum != 1 || !ok {
 			continue
 		}
+		if len(dst) > maxText {
+			break // it is cut anyway
+		}
 		if n++; n > 1 {
 			dst = append(dst, ',')
 		}
@@ -164,6 +171,7 @@ func (v *value) appendList(dst []byte, depth int, open, end byte) ([]byte, error
 }
 
 func appendQuoted(dst, s []byte) []byte {
+	s, _ = clip(s, maxText)
 	q, err := json.Marshal(string(s))
 	if err != nil {
 		panic("BUG: cannot quote a string: " + err.Error())

@@ -71,6 +71,12 @@ var errStopping = fault.New(fault.Unavailable, "the collector is stopping")
 // malformed, or all spans in it were refused, nothing is to be stored and the batch is nil.
 func (c *committer) add(body []byte, d digest, now time.Time) (*batch, outcome, error) {
 	l := c.acquire()
+	for !l.closed && l.cur.cols.size() > maxLane {
+		full := l.cur.done
+		l.mu.Unlock()
+		<-full
+		l.mu.Lock()
+	}
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, outcome{}, errStopping

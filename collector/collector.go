@@ -122,7 +122,7 @@ func New(o Options) (*Collector, error) {
 	c.window.restore(receipts)
 	c.committer = newCommitter(sp, c.window, decodeOptions{
 		tenantAttributes: o.TenantAttributes, maxFuture: o.MaxFuture, retention: o.Retention,
-		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes,
+		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes, maxExpansion: maxExpansion,
 	}, runtime.GOMAXPROCS(0))
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
 	c.inserter = newInserter(cfg, o.InsertTimeout)
@@ -131,8 +131,11 @@ func New(o Options) (*Collector, error) {
 	return c, nil
 }
 
-// maxBatch is how many bytes of bodies make a batch that is not made to wait.
-const maxBatch = 4 << 20
+const (
+	maxBatch     = 4 << 20  // bytes of bodies that make a batch which does not wait for more
+	maxLane      = 32 << 20 // bytes of columns after which a lane takes no more before they are stored
+	maxExpansion = 64 << 20 // bytes of resource attributes that one request may come to
+)
 
 // Run stores what arrives until ctx is done. Then it commits what was accepted, refuses the rest with 503, and empties
 // the spool into ClickHouse as far as StopTimeout allows; what is left waits on disk for the next start. A collector runs

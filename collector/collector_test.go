@@ -228,7 +228,7 @@ func want(spans, requests, errors, calls uint64) counts {
 // awaitEmptySpool waits until ClickHouse has all that was acknowledged.
 func (r *running) awaitEmptySpool(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

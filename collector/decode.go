@@ -27,6 +27,7 @@ type decodeOptions struct {
 	maxValue         int // bytes of an attribute's value, a message
 	maxName          int // bytes of a name, a route, an attribute's key
 	maxAttributes    int // of a span
+	maxExpansion     int // bytes of resource attributes, repeated for each span, that one request may come to
 }
 
 // decoder turns an ExportTraceServiceRequest into rows of columns. It is not safe for concurrent use and is reused; while
@@ -37,6 +38,7 @@ type decoder struct {
 	out  outcome
 
 	oldest, newest uint64 // bounds of a span's start and end, Unix nanoseconds
+	expanded       int    // bytes of resource attributes so far
 
 	res     resource
 	span    spanFields
@@ -65,7 +67,7 @@ type spanFields struct {
 
 // traces appends the spans of body to cols. On an error the body is malformed and cols are as they were before.
 func (d *decoder) traces(body []byte, cols *columns, now time.Time) (outcome, error) {
-	d.cols, d.out = cols, outcome{}
+	d.cols, d.out, d.expanded = cols, outcome{}, 0
 	d.newest = uint64(now.Add(d.opts.maxFuture).UnixNano())
 	d.oldest = uint64(now.Add(-d.opts.retention).UnixNano())
 	m := cols.mark()

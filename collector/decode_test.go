@@ -159,7 +159,7 @@ func benchBody(b testing.TB, spans int) []byte {
 // BenchmarkDecode is from a body to columns: one core.
 func BenchmarkDecode(b *testing.B) {
 	body := benchBody(b, 1000)
-	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256}}
+	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion}}
 	cols := newColumns()
 	now := time.Now()
 	b.SetBytes(int64(len(body)))
@@ -178,7 +178,7 @@ func BenchmarkDecode(b *testing.B) {
 // BenchmarkDecodeAndEncode is from a body to the compressed blocks of all tables: one core.
 func BenchmarkDecodeAndEncode(b *testing.B) {
 	body := benchBody(b, 1000)
-	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256}}
+	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion}}
 	cols, enc := newColumns(), newEncoder()
 	var data []byte
 	now := time.Now()

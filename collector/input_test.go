@@ -36,7 +36,7 @@ func decodeOne(t testing.TB, req *collectorpb.ExportTraceServiceRequest) (outcom
 
 func decodeBody(body []byte, now time.Time) (outcome, *columns, error) {
 	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: 10 * time.Minute, retention: 30 * 24 * time.Hour,
-		maxValue: 4096, maxName: 512, maxAttributes: 256}}
+		maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion}}
 	cols := newColumns()
 	out, err := d.traces(body, cols, now)
 	return out, cols, err
@@ -129,6 +129,33 @@ func TestLimitsCutValuesAndMendUTF8(t *testing.T) {
 	}
 	if !bytes.Contains(cols.spans.attributes.values.buf, []byte("\x03"+replacement)) {
 		t.Error("invalid UTF-8 was not replaced")
+	}
+}
+
+// A body of 3 MB that would come to 20 GB in columns.
+func TestLargeResourceDoesNotMultiply(t *testing.T) {
+	req := export()
+	for i := range 250 {
+		req.ResourceSpans[0].Resource.Attributes = append(req.ResourceSpans[0].Resource.Attributes, text(strconv.Itoa(i), strings.Repeat("r", 4000)))
+	}
+	for range 20_000 {
+		req.ResourceSpans[0].ScopeSpans[0].Spans = append(req.ResourceSpans[0].ScopeSpans[0].Spans, server("x"))
+	}
+	out, cols := decodeOne(t, req)
+	if out.spans != 20_000 || out.clipped == 0 || cols.spans.resource.Rows() != 20_000 {
+		t.Errorf("outcome %+v", out)
+	}
+	if got := cols.size(); got > 70<<20 {
+		t.Errorf("the columns take %d MB", got>>20)
+	}
+	// One value cannot multiply either.
+	s := server("x")
+	for range 100 {
+		s.Attributes = append(s.Attributes, &commonpb.KeyValue{Key: "k", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{
+			ArrayValue: &commonpb.ArrayValue{Values: []*commonpb.AnyValue{text("", strings.Repeat("\x01", 100_000)).Value, text("", strings.Repeat("\x01", 100_000)).Value}}}}})
+	}
+	if _, cols := decodeOne(t, export(s)); cols.size() > 1<<20 {
+		t.Errorf("the columns take %d bytes", cols.size())
 	}
 }
 

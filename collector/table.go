@@ -160,6 +160,14 @@ func (c *columns) cut(m mark) {
 	s.resource.cut(m.resourceMark)
 }
 
+// size returns about how many bytes the columns hold: most are in those of spans.
+func (c *columns) size() int {
+	const fixed = 128 // bytes of a span's row in columns of fixed width, with those of its request
+	s := &c.spans
+	return fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) +
+		len(s.attributes.values.buf) + 4*len(s.attributes.keys.keys) + len(s.resource.values.buf) + 4*len(s.resource.keys.keys)
+}
+
 func (c *columns) reset() {
 	c.requests.input().Reset()
 	c.spans.input().Reset()
