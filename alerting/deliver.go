@@ -25,7 +25,7 @@ const (
 	firstRetry    = time.Second
 	longestRetry  = time.Minute
 	permanentWait = 10 * time.Minute
-	parentWait    = time.Second // of a reply whose message is not there yet
+	turnWait      = 30 * time.Second // of a reply for what stands before it, which wakes it earlier
 )
 
 // deliverWorker shows notifications.
@@ -92,6 +92,7 @@ type outboxRow struct {
 func (t *task) begin(ctx context.Context) (over bool, err error) {
 	names := t.s.names(ctx)
 	snooze, err := t.tx(ctx, func(tx pgx.Tx) (time.Duration, error) {
+		over = false
 		if err := t.load(ctx, tx); err != nil {
 			return 0, err
 		}
@@ -178,7 +179,7 @@ func (t *task) mustWait(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
 		}
 		return 0, nil
 	}
-	return parentWait << min(2*before, 5), nil // who stands first wakes the next
+	return turnWait, nil
 }
 
 // render makes the delivery and stores what is about to be shown.
@@ -199,9 +200,8 @@ func (t *task) render(ctx context.Context, tx pgx.Tx, names map[tenant.ID]string
 
 // finish stores how an attempt ended and, in the same transaction, ends the job or plans the next one.
 func (t *task) finish(ctx context.Context, place Place, sendErr error) error {
-	version := t.alert.version // that was rendered
+	version, due := t.alert.version, t.row.DueAt // of what was rendered
 	snooze, err := t.tx(ctx, func(tx pgx.Tx) (time.Duration, error) {
-		due := t.row.DueAt
 		if err := t.load(ctx, tx); err != nil {
 			return 0, err
 		}
@@ -216,7 +216,6 @@ func (t *task) finish(ctx context.Context, place Place, sendErr error) error {
 			return t.plan(ctx, tx, wait)
 		}
 		current := t.row.Reply || t.alert.version == version
-		t.observeDelivery(due)
 		if err := t.sent(ctx, tx, place, version, current); err != nil {
 			return 0, err
 		}
@@ -229,6 +228,9 @@ func (t *task) finish(ctx context.Context, place Place, sendErr error) error {
 			return t.again(ctx, tx, t.s.UpdateEvery)
 		}
 	})
+	if err == nil && sendErr == nil {
+		t.count(due)
+	}
 	return cmpErr(err, snooze)
 }
 
@@ -241,26 +243,23 @@ func (t *task) sent(ctx context.Context, tx pgx.Tx, place Place, version int64, 
 		WHERE id = $1`, t.id, place.Channel, place.ID, version, current); err != nil {
 		return fmt.Errorf("cannot store that notification %d was sent: %w", t.id, err)
 	}
-	if t.row.Reply || t.delivery.At.ID != "" {
-		return nil
-	}
-	rows, err := tx.Query(ctx, `
+	return t.wakeNext(ctx, tx)
+}
+
+// wakeNext brings the oldest reply forward that waited for this notification.
+func (t *task) wakeNext(ctx context.Context, tx pgx.Tx) error {
+	var next int64
+	err := tx.QueryRow(ctx, `
 		SELECT id FROM control.notifications
-		WHERE alert_id = $1 AND notifier = $2 AND channel = $3 AND kind = 'reply' AND ts = '' ORDER BY id`,
-		t.row.Alert, t.row.Notifier, t.row.Channel)
-	if err != nil {
-		return fmt.Errorf("cannot read the replies to notification %d: %w", t.id, err)
+		WHERE alert_id = $1 AND notifier = $2 AND channel = $3 AND kind = 'reply' AND ts = '' AND status <> 'failed' AND id <> $4
+		ORDER BY id LIMIT 1`, t.row.Alert, t.row.Notifier, t.row.Channel, t.id).Scan(&next)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot read what waits for notification %d: %w", t.id, err)
 	}
-	waiting, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return fmt.Errorf("cannot read the replies to notification %d: %w", t.id, err)
-	}
-	for _, id := range waiting { // they have their message now
-		if err := t.s.schedule(ctx, tx, id, priority(t.alert.Severity, true), time.Now(), true); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.s.schedule(ctx, tx, next, priority(t.alert.Severity, true), time.Now(), true)
 }
 
 // failed stores a failure and returns when to try again; negative is never.
@@ -308,7 +307,8 @@ func (t *task) fail(ctx context.Context, tx pgx.Tx, cause error) error {
 	return nil
 }
 
-func (t *task) observeDelivery(due *time.Time) {
+// count measures a delivery that has been due since the given time.
+func (t *task) count(due *time.Time) {
 	outcome := "sent"
 	if t.delivery.At.ID != "" {
 		outcome = "updated"
@@ -354,7 +354,7 @@ func (t *task) again(ctx context.Context, tx pgx.Tx, wait time.Duration) (snooze
 
 // tx runs f in a transaction.
 func (t *task) tx(ctx context.Context, f func(pgx.Tx) (time.Duration, error)) (snooze time.Duration, err error) {
-	err = pgx.BeginFunc(ctx, t.s.Pool, func(tx pgx.Tx) error {
+	err = t.s.inTx(ctx, func(tx pgx.Tx) error {
 		snooze, err = f(tx)
 		return err
 	})

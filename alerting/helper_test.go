@@ -142,11 +142,25 @@ func (e *env) eventually(why string, f func() bool) {
 	defer tick.Stop()
 	for !f() {
 		if time.Now().After(deadline) {
-			e.t.Fatalf("waited in vain: %s\nmessages: %+v\nlog:\n%s", why, e.slack.Messages(), e.log)
+			e.t.Fatalf("waited in vain: %s\n%s\nlog:\n%s", why, e.unsent(), last(e.log.String(), 3000))
 		}
 		<-tick.C
 	}
 }
+
+// unsent tells of what is under way, for failures.
+func (e *env) unsent() (s string) {
+	err := e.db.Pool.QueryRow(context.Background(), `SELECT coalesce(string_agg(x, E'\n'), '') FROM (
+		SELECT format('notification %s (%s %s): %s, attempts %s, job %s at %s', n.id, n.kind, n.event, n.status, n.attempts, j.state, j.scheduled_at)
+		FROM control.notifications n LEFT JOIN river.river_job j ON (j.args->>'notification')::bigint = n.id AND j.state <> 'completed'
+		WHERE n.status <> 'sent' ORDER BY n.id LIMIT 10) AS t (x)`).Scan(&s)
+	if err != nil {
+		return err.Error()
+	}
+	return s
+}
+
+func last(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // settled waits until everything is sent.
 func (e *env) settled() {

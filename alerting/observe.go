@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nexis-limited/headroom/postgres"
 	"github.com/nexis-limited/headroom/tenant"
 )
 
@@ -34,14 +34,14 @@ func (s *Service) Observe(ctx context.Context, o Observation) error {
 	names := s.names(ctx)
 	var open []*Alert
 	late := false
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) (err error) {
+	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
 		if late, err = s.late(ctx, tx, o.At); late || err != nil {
 			return err
 		}
 		if open, err = loadOpen(ctx, tx, groups, o.At.Add(-s.ReopenWithin)); err != nil {
 			return err
 		}
-		open, err = s.apply(ctx, tx, &o, open, groups, names)
+		open, err = s.apply(ctx, tx, &o, open, maps.Clone(groups), names)
 		return err
 	})
 	switch {
@@ -70,8 +70,8 @@ func (s *Service) late(ctx context.Context, tx pgx.Tx, at time.Time) (bool, erro
 	return tag.RowsAffected() == 0, nil
 }
 
-// apply brings the alerts to what was observed. Known are all that are open and those that may open again. It returns
-// known and what was opened.
+// apply brings the alerts to what was observed. Known are all that are open and those that may open again; what is
+// left in groups afterwards was opened. It returns both.
 func (s *Service) apply(ctx context.Context, tx pgx.Tx, o *Observation, known []*Alert, groups map[groupKey][]Condition,
 	names map[tenant.ID]string) ([]*Alert, error) {
 	for _, a := range known {

@@ -78,7 +78,7 @@ func (s *Service) Ack(ctx context.Context, actor, id string) (*Alert, error) {
 	}
 	names := s.names(ctx)
 	var a *Alert
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		found, err := queryAlerts(ctx, tx, `SELECT `+alertColumns+` FROM control.alerts a WHERE a.id = $1 FOR NO KEY UPDATE`, id)
 		if err != nil {
 			return err

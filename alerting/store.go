@@ -3,10 +3,14 @@ package alerting
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nexis-limited/headroom/postgres"
 )
 
 // querier is a pool or a transaction.
@@ -164,4 +168,18 @@ func saveMembers(ctx context.Context, tx pgx.Tx, a *Alert) error {
 		return fmt.Errorf("cannot store %d tenants of alert %q: %w", len(tenants), a.ID, err)
 	}
 	return nil
+}
+
+// inTx runs f in a transaction, again when it was the victim of a deadlock: River ends and moves jobs many at a time, in
+// an order of its own, so that it and a transaction that queues several can wait for each other. F may run more than
+// once and must not keep what it did before. Errors come back as kinds of fault.
+func (s *Service) inTx(ctx context.Context, f func(pgx.Tx) error) error {
+	for attempt := 0; ; attempt++ {
+		err := postgres.InTx(ctx, s.Pool, f)
+		var pg *pgconn.PgError
+		if attempt < 5 && errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001") {
+			continue
+		}
+		return err
+	}
 }

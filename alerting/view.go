@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"cmp"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -76,7 +77,9 @@ func NewView(a *Alert, names map[tenant.ID]string, base string) *View {
 	if a.State == Resolved {
 		v.At = a.ResolvedAt.UTC()
 		members = slices.Clone(a.Members)
-		slices.SortStableFunc(members, func(x, y Member) int { return cmp.Compare(y.Spent(), x.Spent()) })
+		slices.SortStableFunc(members, func(x, y Member) int { // what cost most; to the point, as it is shown
+			return cmp.Or(cmp.Compare(math.Round(y.Spent()*100), math.Round(x.Spent()*100)), cmp.Compare(x.Burn.BudgetRemaining, y.Burn.BudgetRemaining))
+		})
 	}
 	v.Count = len(members)
 	for i := range members {
