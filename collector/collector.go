@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	vm "github.com/VictoriaMetrics/metrics"
+
 	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/tenant"
 )
@@ -142,6 +144,9 @@ const (
 // once.
 func (c *Collector) Run(ctx context.Context) error {
 	defer c.spool.release()
+	gauges := c.gauges()
+	vm.RegisterSet(gauges)
+	defer vm.UnregisterSet(gauges, true)
 	var wg sync.WaitGroup
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()

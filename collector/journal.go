@@ -26,17 +26,21 @@ type journal struct {
 const journalSuffix = ".receipts"
 
 // load returns the receipts of all files, the oldest first. A torn end is ignored: the segment it was about to record is
-// still there.
+// still there. The error names files that could not be read; the receipts of the others are returned with it.
 func (j *journal) load(now time.Time) ([]receipt, error) {
 	names, err := filepath.Glob(filepath.Join(j.dir, "*"+journalSuffix)) // sorted
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the receipts in %q: %w", j.dir, err)
 	}
-	var all []receipt
+	var (
+		all    []receipt
+		unread error
+	)
 	for _, name := range names {
 		src, err := os.ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read receipts: %w", err)
+			unread = errors.Join(unread, fmt.Errorf("cannot read receipts: %w", err))
+			continue
 		}
 		for len(src) >= 8 {
 			n := int(binary.LittleEndian.Uint32(src))
@@ -52,7 +56,7 @@ func (j *journal) load(now time.Time) ([]receipt, error) {
 			src = src[8+n:]
 		}
 	}
-	return all, nil
+	return all, unread
 }
 
 // add stores receipts durably.

@@ -2,14 +2,13 @@ package collector
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
 )
 
-// metrics are the counters of this process. Gauges of the spool are written by Collector.WriteMetrics.
+// metrics are the counters of this process. Gauges are in Collector.gauges.
 var metrics = struct {
 	requests       *vm.Counter
 	unauthorized   *vm.Counter
@@ -96,19 +95,27 @@ func (c *Collector) Stats() Stats {
 	return s
 }
 
-// WriteMetrics writes the gauges of this collector in Prometheus's text format. Its counters are in
-// VictoriaMetrics/metrics's default set.
-func (c *Collector) WriteMetrics(w io.Writer) {
-	s := c.Stats()
-	age := 0.0
-	if !s.OldestBacklog.IsZero() {
-		age = time.Since(s.OldestBacklog).Seconds()
-	}
-	vm.WriteGaugeUint64(w, "headroom_collector_spool_bytes", uint64(max(0, s.BacklogBytes)))
-	vm.WriteGaugeUint64(w, "headroom_collector_spool_segments", uint64(s.BacklogFiles))
-	vm.WriteGaugeFloat64(w, "headroom_collector_spool_oldest_age_seconds", age)
-	vm.WriteGaugeUint64(w, "headroom_collector_receipts", uint64(s.Receipts))
-	vm.WriteGaugeUint64(w, "headroom_collector_inflight_bytes", uint64(max(0, c.inflight.Load())))
+// gauges returns the gauges of this collector, to be registered while it runs.
+func (c *Collector) gauges() *vm.Set {
+	set := vm.NewSet()
+	set.NewGauge("headroom_collector_spool_bytes", func() float64 {
+		bytes, _, _ := c.spool.backlog()
+		return float64(bytes)
+	})
+	set.NewGauge("headroom_collector_spool_segments", func() float64 {
+		_, segments, _ := c.spool.backlog()
+		return float64(segments)
+	})
+	set.NewGauge("headroom_collector_spool_oldest_age_seconds", func() float64 {
+		_, _, oldest := c.spool.backlog()
+		if oldest.IsZero() {
+			return 0
+		}
+		return time.Since(oldest).Seconds()
+	})
+	set.NewGauge("headroom_collector_receipts", func() float64 { return float64(c.window.len()) })
+	set.NewGauge("headroom_collector_inflight_bytes", func() float64 { return float64(c.inflight.Load()) })
+	return set
 }
 
 // rateSeconds is over how long a rate is taken.

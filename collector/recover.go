@@ -15,8 +15,8 @@ func (s *spool) recover(now time.Time, remember time.Duration) ([]receipt, error
 		return nil, err
 	}
 	receipts, err := s.journal.load(now)
-	if err != nil {
-		return nil, err
+	if err != nil { // no reason to accept nothing
+		s.log.Error("requests of the last minutes that are sent again may be counted twice", "error", err)
 	}
 	names, err := filepath.Glob(filepath.Join(s.dir, "*"+segmentSuffix)) // sorted, so by age
 	if err != nil {

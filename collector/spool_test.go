@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	vm "github.com/VictoriaMetrics/metrics"
 	"pgregory.net/rapid"
 
 	"github.com/nexis-limited/headroom/internal/testenv"
@@ -217,6 +218,21 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 	r.stop()
 	if got, want := countAll(t, db), wantMixed(16); got != want {
 		t.Errorf("counts:\n got %+v\nwant %+v", got, want)
+	}
+}
+
+// What an operator watches is in the document that /metrics serves, while the collector runs.
+func TestMetricsAreExported(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := start(t, db, t.TempDir())
+	r.send(t, mixed(8, 1)...)
+	var out bytes.Buffer
+	vm.WritePrometheus(&out, false)
+	for _, name := range []string{"spool_bytes", "spool_segments", "spool_oldest_age_seconds", "accepted_spans_total", "received_bytes_total",
+		"duplicate_requests_total", `rejected_spans_total{reason="trace_id"}`, "quarantined_segments_total", "insert_errors_total"} {
+		if !strings.Contains(out.String(), "headroom_collector_"+name+" ") {
+			t.Errorf("no metric %q", name)
+		}
 	}
 }
 
