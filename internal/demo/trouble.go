@@ -125,13 +125,13 @@ func NewSchedule(c *Company) *Schedule {
 		if turn == 0 {
 			s.rounds = append(s.rounds, []Trouble{
 				broken(0, 1),
-				slow(150*time.Second, 5*m, "pg-billing-1", 14),
+				slow(150*time.Second, 5*m, "pg-billing-1", 20),
 				noisy(10*m, 6*m, "quarry-tools", "catalog POST /catalog/import", "pg-commerce-1", 6),
 			})
 		} else {
 			s.rounds = append(s.rounds, []Trouble{
 				broken((turn + 1) % cells),
-				slow(5*m, 5*m, "pg-billing-1", 14),
+				slow(5*m, 5*m, "pg-billing-1", 20),
 			})
 		}
 		s.rounds = append(s.rounds, rest...)
