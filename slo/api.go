@@ -96,7 +96,7 @@ func (r *Reader) apiDelete(ctx context.Context, in *nameInput) (*struct{}, error
 }
 
 type statusInput struct {
-	nameInput
+	Name   string `path:"name" doc:"The SLO's name." maxLength:"253"`
 	Tenant string `query:"tenant" doc:"The tenant's id. Without it: all tenants together."`
 }
 

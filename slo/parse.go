@@ -23,7 +23,7 @@ const (
 	maxFile    = 256 << 10 // bytes; the YAML parser takes seconds for more, of the kind that a foe would write
 	maxLines   = 10_000
 	maxShown   = 100 // mistakes
-	maxNesting = 64      // brackets and indentation levels; the deepest field there is stands at 12
+	maxNesting = 64  // brackets and indentation levels; the deepest field there is stands at 12
 )
 
 // Parse reads the definitions of one file. The error is Mistakes with everything that is wrong in it.

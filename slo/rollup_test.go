@@ -215,6 +215,28 @@ func TestRetriedInsertCountsOnce(t *testing.T) {
 	}
 }
 
+// Two batches that sum up to the very same rows of the rollups are two all the same: what a view writes is known by the
+// batch's token, not by what it holds.
+func TestEqualBatchesCountTwice(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.apply(t, yamlSLO("pay", "99.9"))
+	for i := range 5 {
+		ctx := ch.Context(t.Context(), ch.WithSettings(ch.Settings{
+			"insert_deduplication_token": fmt.Sprint("token-", i), "deduplicate_blocks_in_dependent_materialized_views": 1, "async_insert": 0,
+		}))
+		if err := e.ch.Conn.Exec(ctx, `INSERT INTO requests SELECT now64(9) - 7200, 'shop', 'acme', 's', '/', 'GET', '1', 200, 0, 1 FROM numbers(100)`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, table := range []string{"sli_1m", "sli_1h"} {
+		var total uint64
+		if err := e.ch.Conn.QueryRow(t.Context(), "SELECT sum(total) FROM "+table).Scan(&total); err != nil || total != 500 {
+			t.Errorf("%s has %d requests (%v), want 500", table, total, err)
+		}
+	}
+}
+
 // The longest selector that Parse lets through is one that ClickHouse compiles, for any route.
 func TestLargestSelector(t *testing.T) {
 	t.Parallel()
