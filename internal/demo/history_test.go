@@ -54,11 +54,15 @@ func TestChunksCoverHistoryOnceNewestFirst(t *testing.T) {
 
 // receiver is a collector that remembers span ids and when the youngest span ended.
 type receiver struct {
-	mu    sync.Mutex
-	spans map[string]int
-	last  time.Time
-	sent  []time.Time // when each request came
-	down  bool
+	mu      sync.Mutex
+	spans   map[string]int
+	last    time.Time
+	minutes map[int64]bool // that have spans
+	down    bool
+}
+
+func newReceiver() *receiver {
+	return &receiver{spans: map[string]int{}, minutes: map[int64]bool{}}
 }
 
 func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -79,11 +83,11 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := proto.Unmarshal(body.Bytes(), &in); err != nil {
 		return nil, err
 	}
-	r.sent = append(r.sent, time.Now())
 	for _, rs := range in.ResourceSpans {
 		for _, ss := range rs.ScopeSpans {
 			for _, s := range ss.Spans {
 				r.spans[string(s.TraceId)+string(s.SpanId)]++
+				r.minutes[minuteOf(time.Unix(0, int64(s.EndTimeUnixNano)))] = true
 				if end := time.Unix(0, int64(s.EndTimeUnixNano)); end.After(r.last) {
 					r.last = end
 				}
@@ -96,7 +100,7 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestFillPushesEverySpanOnce(t *testing.T) {
 	c := NewCompany()
 	s := NewSchedule(c)
-	r := &receiver{spans: map[string]int{}}
+	r := newReceiver()
 	f := filler{traffic: func() *Traffic { return NewTraffic(c, 1, 20, 0) }, schedule: s, live: morning,
 		pusher: newPusher(r.RoundTrip), log: slog.New(slog.DiscardHandler)}
 	from := morning.Add(-33 * time.Minute)
@@ -131,7 +135,7 @@ func TestFillStopsAtARefusal(t *testing.T) {
 func TestLivePushesThePresentAndCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewCompany()
-		r := &receiver{spans: map[string]int{}}
+		r := newReceiver()
 		start := time.Now()
 		l := stream{log: slog.New(slog.DiscardHandler), sender: sender{
 			traffic: NewTraffic(c, 1, 20, 0), schedule: NewSchedule(c), live: start, pusher: newPusher(r.RoundTrip)}}

@@ -25,7 +25,7 @@ type (
 		Status    string     `json:"status"`
 		Body      string     `json:"body"` // of the first update
 		StartedAt time.Time  `json:"started_at"`
-		Affected  []affected `json:"affected,omitempty"`
+		Affected  []affected `json:"components,omitempty"`
 	}
 	affected struct {
 		Component string `json:"component"`
@@ -35,7 +35,7 @@ type (
 		Status    string     `json:"status"`
 		Body      string     `json:"body"`
 		DisplayAt time.Time  `json:"display_at"`
-		Affected  []affected `json:"affected,omitempty"`
+		Affected  []affected `json:"components,omitempty"`
 	}
 	entry struct {
 		ID          string     `json:"id,omitempty"`
