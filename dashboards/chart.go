@@ -227,6 +227,9 @@ func axisMillis(ms float64) string {
 	return theme.Millis(ms)
 }
 
+// roundMillis writes a threshold: people set round ones.
+func roundMillis(d time.Duration) string { return axisMillis(float64(d) / float64(time.Millisecond)) }
+
 // timeTicks returns up to six labels along the time axis, at round times.
 func timeTicks(times []time.Time) []tick {
 	const day, most = 24 * time.Hour, 6

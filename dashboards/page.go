@@ -35,6 +35,7 @@ func parsePages() (pages, error) {
 	funcs["meter"] = meterOf
 	funcs["interval"] = intervalOf
 	funcs["factor"] = factorWords
+	funcs["threshold"] = roundMillis
 	funcs["hasValue"] = func(f float64) bool { return f == f }
 	funcs["plan"] = func(p tenant.Plan) string {
 		if p == "" {
@@ -76,7 +77,8 @@ type layout struct {
 	HasTime bool // the range concerns this page
 
 	StatusURL, DocsURL string
-	Pages, Tickets     int // open alerts
+	Burning            int    // SLOs that burn, by severity: what the count beside Alerts says
+	BurningGlyph       string // shape of the worst of them
 	DataAge            time.Duration
 	HasAge             bool
 	SpansPerSecond     float64
@@ -176,7 +178,9 @@ func (c *Console) snapshot(ctx context.Context, l *layout) (*slo.Snapshot, panel
 			tickets[s.SLO] = true
 		}
 	}
-	l.Pages, l.Tickets = len(pages), len(tickets)
+	if l.Burning, l.BurningGlyph = len(pages)+len(tickets), "ticket"; len(pages) > 0 {
+		l.BurningGlyph = "page"
+	}
 	return snap, panel{}
 }
 

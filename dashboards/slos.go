@@ -57,7 +57,7 @@ type sloSummary struct {
 // TargetWords is "99.9 %" or "95 % within 800 ms".
 func (s sloSummary) TargetWords() string {
 	if s.Kind == slo.Latency {
-		return s.Target.String() + " within " + theme.Millis(s.Threshold)
+		return s.Target.String() + " within " + roundMillis(s.Threshold)
 	}
 	return s.Target.String()
 }
@@ -244,8 +244,11 @@ func (d *sloData) fill(f *fleetNow, rows []sloRow, page int, r *http.Request) {
 		d.Verdict = fleetVerdict{Glyph: stateGlyph(b.Severity), Word: stateWord(b.Severity),
 			Bold:    "Burns for " + theme.Num(d.SLO.Counts.Burning()) + " of " + theme.Count(d.SLO.Counts.Total(), "tenant", "tenants"),
 			Context: b.Evidence}
+		if d.SLO.Counts.Burning() == 0 { // an alert that is about to resolve
+			d.Verdict.Bold = b.Heading
+		}
 		if b.Alert != nil {
-			d.Verdict.Bold += " since " + theme.Stamp(b.Alert.Since, d.Now)
+			d.Verdict.Bold += " since " + theme.Stamp(b.Alert.Since, d.Now) + " UTC"
 		}
 		d.Verdict.Bold += "."
 	case d.SLO.Counts.Total() == 0:

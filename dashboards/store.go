@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"time"
@@ -63,7 +64,7 @@ func translate(ctx context.Context, what string, err error) error {
 		return fault.Wrap(err, fault.Unavailable, "reading %s took longer than %d s", what, int(queryTimeout.Seconds()))
 	case errors.As(err, &exception):
 		return fmt.Errorf("cannot read %s: %w", what, err)
-	case errors.As(err, &network), errors.Is(err, ch.ErrAcquireConnTimeout), errors.Is(err, net.ErrClosed):
+	case errors.As(err, &network), errors.Is(err, ch.ErrAcquireConnTimeout), errors.Is(err, ch.ErrConnectionClosed), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF):
 		return fault.Wrap(err, fault.Unavailable, "ClickHouse does not answer")
 	}
 	return fmt.Errorf("cannot read %s: %w", what, err)

@@ -72,7 +72,7 @@ func (r sloRow) Allowed() uint64 {
 // TargetWords is "99.9 %" or "95 % within 800 ms".
 func (r sloRow) TargetWords() string {
 	if r.Kind == slo.Latency {
-		return r.Target.String() + " within " + theme.Millis(r.Threshold)
+		return r.Target.String() + " within " + roundMillis(r.Threshold)
 	}
 	return r.Target.String()
 }

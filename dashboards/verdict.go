@@ -128,7 +128,7 @@ func (b *burn) take(a *alerting.View, now time.Time) {
 func badShare(c slo.Counts, threshold time.Duration) string {
 	s := theme.Ratio(c.ErrorRatio()) + " fail"
 	if threshold > 0 {
-		s += " or take over " + theme.Millis(threshold)
+		s += " or take over " + roundMillis(threshold)
 	}
 	return s + ": " + theme.Num(c.Bad()) + " of " + theme.Num(c.Total)
 }
