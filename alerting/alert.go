@@ -68,15 +68,6 @@ func (a *Alert) Burning() []Member {
 	return a.Members[:i]
 }
 
-func (a *Alert) member(t tenant.ID) *Member {
-	for i := range a.Members {
-		if a.Members[i].Tenant == t {
-			return &a.Members[i]
-		}
-	}
-	return nil
-}
-
 func (a *Alert) sort() {
 	slices.SortFunc(a.Members, func(x, y Member) int {
 		if xr, yr := x.State == Resolved, y.State == Resolved; xr != yr {

@@ -84,7 +84,7 @@ func (*Notifier) Reply(v *alerting.View, r alerting.Reply) alerting.Rendered { r
 // Send implements alerting.Notifier.
 func (n *Notifier) Send(ctx context.Context, d alerting.Delivery) (alerting.Place, error) {
 	if wait := n.pace.blocked(); wait > 0 {
-		return alerting.Place{}, &alerting.SendError{Failure: alerting.Limited, After: wait, Err: errors.New("Slack asked to slow down")}
+		return alerting.Place{}, &alerting.SendError{Failure: alerting.Limited, After: wait, Err: errors.New("there were too many messages for Slack")}
 	}
 	opts, err := content(d)
 	if err != nil {
