@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,14 +174,14 @@ func export(spans ...*tracepb.Span) *collectorpb.ExportTraceServiceRequest {
 	}}}
 }
 
-var spanSerial uint64
+var spanSerial atomic.Uint64
 
 // span returns a valid span that ended just now and took a millisecond.
 func span(name string, kind tracepb.Span_SpanKind, attributes ...*commonpb.KeyValue) *tracepb.Span {
-	spanSerial++
+	id := binary.BigEndian.AppendUint64(nil, spanSerial.Add(1))
 	end := uint64(time.Now().UnixNano())
 	return &tracepb.Span{
-		TraceId: binary.BigEndian.AppendUint64(make([]byte, 8), spanSerial+1), SpanId: binary.BigEndian.AppendUint64(nil, spanSerial+1),
+		TraceId: append(make([]byte, 8), id...), SpanId: id,
 		Name: name, Kind: kind, StartTimeUnixNano: end - 1e6, EndTimeUnixNano: end, Attributes: attributes,
 	}
 }
