@@ -12,9 +12,6 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// deliverTimeout bounds one attempt, waiting for its turn included.
-const deliverTimeout = 20 * time.Second
-
 // shortWait is what River snoozes to the moment; jobs scheduled for later are looked at every 5 s only.
 const shortWait = 5 * time.Second
 
@@ -33,7 +30,7 @@ type deliverWorker struct {
 }
 
 // Timeout implements river.Worker.
-func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return deliverTimeout }
+func (w *deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return w.s.SendTimeout }
 
 // NextRetry implements river.Worker. It is for failures of the database and for jobs of processes that died: those of
 // notifiers are planned by the worker itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,12 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("ALERTING_TEST_SENDER") != "" {
+		sendUntilKilled()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // morning is when the stories of these tests begin. It lies in the past, so that no clock gets in their way.
 var morning = time.Date(2026, 3, 24, 9, 14, 0, 0, time.UTC)
@@ -137,7 +143,7 @@ func burns(id tenant.ID, rate float64) alerting.Condition {
 // eventually polls until f says true; why is what was waited for.
 func (e *env) eventually(why string, f func() bool) {
 	e.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !f() {

@@ -31,6 +31,7 @@ type Options struct {
 	UpdateEvery  time.Duration // the pace of updates that are not urgent, an alert; 30 s by default
 	RefreshEvery time.Duration // how old shown numbers may get while nobody joins or leaves; 5 min by default
 	Senders      int           // deliveries at once; 4 by default
+	SendTimeout  time.Duration // of one delivery, its wait for the pace included; 15 s by default
 }
 
 // Service keeps alerts and tells people. It is safe for concurrent use, also by several processes on one database.
@@ -58,6 +59,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Senders == 0 {
 		o.Senders = 4
+	}
+	if o.SendTimeout == 0 {
+		o.SendTimeout = 15 * time.Second
 	}
 	if o.Names == nil {
 		o.Names = func(context.Context) (map[tenant.ID]string, error) { return nil, nil }
@@ -88,8 +92,8 @@ func (s *Service) Run(ctx context.Context) error {
 		Workers:              workers,
 		Queues:               map[string]river.QueueConfig{Queue: {MaxWorkers: s.Senders}},
 		FetchPollInterval:    500 * time.Millisecond,
-		JobTimeout:           deliverTimeout,
-		RescueStuckJobsAfter: 2 * deliverTimeout,
+		JobTimeout:           s.SendTimeout,
+		RescueStuckJobsAfter: 2 * s.SendTimeout, // of processes that died
 	})
 	if err != nil {
 		return fmt.Errorf("cannot make alerting's job client: %w", err)

@@ -40,6 +40,7 @@ type Fault struct {
 	RetryAfter int    // seconds
 	Code       string // Slack's error code
 	Done       bool   // what was asked for is done all the same, only the answer is lost
+	Hang       bool   // no answer comes until the caller has gone
 }
 
 // Server is the stand-in.
@@ -151,17 +152,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var fault *Fault
-	if queue := s.faults[method]; len(queue) > 0 {
-		fault, s.faults[method] = &queue[0], queue[1:]
-	}
-	answer := map[string]any{}
-	if fault == nil || fault.Done {
-		answer = s.do(method, r.Form)
-	}
+	fault, answer := s.act(method, r.Form)
 	if fault != nil {
+		if fault.Hang {
+			<-r.Context().Done()
+			return
+		}
 		if fault.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(fault.RetryAfter))
 		}
@@ -173,6 +169,19 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer) // a client that has gone does not matter
+}
+
+// act does what is asked for, unless it is to fail.
+func (s *Server) act(method string, f url.Values) (fault *Fault, answer map[string]any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if queue := s.faults[method]; len(queue) > 0 {
+		fault, s.faults[method] = &queue[0], queue[1:]
+	}
+	if fault == nil || fault.Done {
+		answer = s.do(method, f)
+	}
+	return fault, answer
 }
 
 func (s *Server) do(method string, f url.Values) map[string]any {
