@@ -124,8 +124,8 @@ func TestADayWithoutTroubleIsHealthy(t *testing.T) {
 	f := NewTraffic(c, defaultSeed, defaultRate, 0)
 	n := counts{defs: parsedSLOs(t), by: map[pair]slo.Counts{}}
 	var spans []Span
-	for s := range 86_400 / 3 { // every third second stands for three
-		spans = f.Second(spans[:0], morning.Add(time.Duration(3*s)*time.Second), nil)
+	for s := range 86_400 / 4 { // every fourth second stands for four
+		spans = f.Second(spans[:0], morning.Add(time.Duration(4*s)*time.Second), nil)
 		n.add(spans)
 	}
 	pairs, half := 0, 0
