@@ -33,14 +33,14 @@ func (c *Console) RegisterAPI(api *web.API) {
 	}, c.putTenant)
 }
 
-// spanInput is the span of time of a read.
-type spanInput struct {
+// SpanInput is the span of time of a read, as the API takes it.
+type SpanInput struct {
 	From time.Time `query:"from" doc:"Start, RFC 3339; an hour before to by default." example:"2026-11-24T09:00:00Z"`
 	To   time.Time `query:"to" doc:"End, RFC 3339, not included; now by default." example:"2026-11-24T10:00:00Z"`
 }
 
 // span returns the window asked for, cut to whole minutes.
-func (in *spanInput) span(now time.Time) (window, error) {
+func (in *SpanInput) span(now time.Time) (window, error) {
 	w := window{From: in.From.UTC(), To: in.To.UTC()}
 	if in.To.IsZero() {
 		w.To = now.UTC().Truncate(time.Minute).Add(time.Minute)
@@ -65,7 +65,7 @@ func (in *spanInput) span(now time.Time) (window, error) {
 const maxAPISpan = 400 * 24 * time.Hour
 
 type tenantsInput struct {
-	spanInput
+	SpanInput
 	Product string `query:"product" maxLength:"200" doc:"Only this product's requests."`
 	Sort    string `query:"sort" default:"requests" enum:"tenant,name,requests,errors,error_ratio,p50_ms,p95_ms,p99_ms"`
 	Order   string `query:"order" enum:"asc,desc" doc:"desc by default, for names asc."`
@@ -156,7 +156,7 @@ func sortTenants(list []tenantJSON, sort, order string) {
 func micros(ms float64) float64 { return math.Round(ms*1000) / 1000 }
 
 type latencyInput struct {
-	spanInput
+	SpanInput
 	Tenant  string `path:"tenant" doc:"The tenant's id, URL-escaped."`
 	Product string `query:"product" maxLength:"200"`
 	Service string `query:"service" maxLength:"200"`

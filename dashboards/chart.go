@@ -203,6 +203,13 @@ func ticksBetween(lo, hi float64, log bool) []float64 {
 				break
 			}
 		}
+		for len(ticks) > 5 { // many decades: every other one will do
+			thin := ticks[:0]
+			for i := 0; i < len(ticks); i += 2 {
+				thin = append(thin, ticks[i])
+			}
+			ticks = thin
+		}
 		return ticks
 	}
 	raw := (hi - lo) / 3
@@ -308,7 +315,7 @@ func number(f float64) *float64 {
 
 // short keeps four digits that matter.
 func short(f float64) float64 {
-	if f == 0 {
+	if math.Abs(f) < 1e-9 {
 		return 0
 	}
 	p := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(f))))
