@@ -16,7 +16,7 @@ import (
 // health answers /healthz and /readyz. Alive means that the process serves; ready means that what it needs answers.
 type health struct {
 	started atomic.Bool
-	checks  map[string]func(ctx context.Context) error
+	checks  map[string]func(ctx context.Context) error // not changed once started
 }
 
 // checkTimeout bounds one check of readiness.
@@ -25,11 +25,14 @@ const checkTimeout = 2 * time.Second
 func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
 	defer cancel()
-	status, answer := http.StatusOK, map[string]string{}
-	if !h.started.Load() {
-		status, answer["headroom"] = http.StatusServiceUnavailable, "starting"
+	status, answer := http.StatusOK, map[string]string{"headroom": "ok"}
+	var checks map[string]func(context.Context) error
+	if h.started.Load() {
+		checks = h.checks
+	} else {
+		status, answer["headroom"] = http.StatusServiceUnavailable, "starting or stopping"
 	}
-	for name, check := range h.checks {
+	for name, check := range checks {
 		answer[name] = "ok"
 		if err := check(ctx); err != nil {
 			status, answer[name] = http.StatusServiceUnavailable, err.Error()
@@ -40,7 +43,7 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // the caller is gone
 }
 
-// internalHandler serves what only the operator may see. The metrics of the ingest path and those of the rest stand in
+// internalHandler serves what only the operator may see. The metrics of the ingest path, and those of the rest stand in
 // one document.
 func internalHandler(h *health, reg *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()

@@ -7,44 +7,66 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/nexis-limited/headroom/fault"
+	"github.com/nexis-limited/headroom/web"
 )
 
-// server is an HTTP server on a listener that was opened early: an address in use is known before a database starts.
+// server is an HTTP server. Its address is taken first of all, so that one in use is known before a database starts, and
+// it answers 503 until the part behind it is open.
 type server struct {
 	name     string
 	listener net.Listener
+	http     *http.Server
+	handler  atomic.Pointer[http.Handler] // nil until open
 }
 
 // maxHeaderBytes bounds the headers of a request.
 const maxHeaderBytes = 64 << 10
 
-func listen(name, addr string) (*server, error) {
-	l, err := net.Listen("tcp", addr)
+// listen takes an address and serves on it.
+func listen(l *lifecycle, log *slog.Logger, name, addr string) (*server, error) {
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("--listen-%s %q: %w", name, addr, err)
 	}
-	return &server{name: name, listener: l}, nil
+	s := &server{name: name, listener: listener}
+	s.http = &http.Server{
+		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.With("component", name).Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			l.fail(fmt.Errorf("listener %s: %w", name, err))
+		}
+	}()
+	l.onStop("address of "+name, time.Second, func(context.Context) error { return s.http.Close() })
+	return s, nil
+}
+
+// ServeHTTP passes a request on to what is open.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := s.handler.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	err := &fault.Error{Kind: fault.Unavailable, Message: "headroom is starting", RetryAfter: 2 * time.Second}
+	w.Header().Set("Retry-After", "2")
+	web.WriteProblem(w, err)
 }
 
 // url returns the server's address for somebody on this machine.
 func (s *server) url() string { return localURL(s.listener.Addr().String()) }
 
-// serve starts the server as a part of the lifecycle. When it stops, requests that are under way may end.
-func (s *server) serve(l *lifecycle, log *slog.Logger, h http.Handler) {
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.With("component", s.name).Handler(), slog.LevelDebug),
-	}
-	go func() {
-		if err := srv.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			l.fail(fmt.Errorf("listener %s: %w", s.name, err))
-		}
-	}()
+// open lets requests in. When the server stops, those under way may end.
+func (s *server) open(l *lifecycle, h http.Handler) {
+	s.handler.Store(&h)
 	l.onStop("listener "+s.name, 15*time.Second, func(ctx context.Context) error {
-		if err := srv.Shutdown(ctx); err != nil {
-			return errors.Join(err, srv.Close())
+		if err := s.http.Shutdown(ctx); err != nil {
+			return errors.Join(err, s.http.Close())
 		}
 		return nil
 	})

@@ -1,0 +1,167 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/nexis-limited/headroom/alerting"
+	"github.com/nexis-limited/headroom/alerting/slack"
+	"github.com/nexis-limited/headroom/clickhouse"
+	"github.com/nexis-limited/headroom/collector"
+	"github.com/nexis-limited/headroom/dashboards"
+	"github.com/nexis-limited/headroom/internal/demo"
+	"github.com/nexis-limited/headroom/slo"
+	"github.com/nexis-limited/headroom/statuspage"
+	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web"
+)
+
+// buildReaders makes what only reads, which needs no database to be there yet, and opens the status page: it serves its
+// last good state until the databases answer.
+func (a *app) buildReaders() error {
+	a.keys, a.tenants = tenant.NewKeys(a.pool), tenant.NewStore(a.pool)
+	a.auth = web.NewAuth(a.keys, a.pool)
+	cfg, err := clickhouse.ParseDSN(a.ClickHouse)
+	if err != nil {
+		return err
+	}
+	a.database = cfg.Options.Auth.Database
+	if a.slos, err = slo.NewStore(slo.StoreOptions{Pool: a.pool, ClickHouse: a.ch, Logger: a.Logger}); err != nil {
+		return err
+	}
+	if a.slo, err = slo.NewReader(slo.ReaderOptions{ClickHouse: a.ch, Database: a.database, Store: a.slos, Plans: a.tenants}); err != nil {
+		return err
+	}
+	if !a.has(RoleStatusPage) && !a.has(RoleConsole) { // the console's API writes to it
+		return nil
+	}
+	if a.status, err = statuspage.New(statuspage.Options{
+		Pool: a.pool, SLO: a.slo, Dir: a.Data, BaseURL: a.StatusURL, Name: a.Name, Logger: a.Logger,
+	}); err != nil {
+		return err
+	}
+	if a.has(RoleStatusPage) {
+		a.listeners.status.open(a.life, a.status.Handler())
+		if !a.Embedded { // databases of our own are there soon, but have no tables yet
+			a.life.run("status page", stopBound, a.status.Run)
+		}
+	}
+	return nil
+}
+
+// build makes the other parts that the roles need and starts what works by itself. What others tell starts first:
+// alerting before the engine that tells it, the engine before the collector that feeds it.
+func (a *app) build() error {
+	if a.has(RoleStatusPage) && a.Embedded {
+		a.life.run("status page", stopBound, a.status.Run)
+	}
+	if err := a.buildAlerting(); err != nil {
+		return err
+	}
+	if a.has(RoleSLO) {
+		engine, err := slo.NewEngine(slo.EngineOptions{
+			Pool: a.pool, Store: a.slos, Reader: a.slo, Alerts: a.alerts, Logger: a.Logger, Registerer: a.reg,
+		})
+		if err != nil {
+			return err
+		}
+		a.life.run("SLO engine", stopBound, engine.Run)
+	}
+	var err error
+	if a.has(RoleConsole) {
+		if a.console, err = dashboards.New(dashboards.Options{
+			ClickHouse: a.ch, Database: a.database, SLO: a.slo, Alerts: a.alerts, Tenants: a.tenants, Auth: a.auth,
+			StatusURL: a.StatusURL, OTLPEndpoint: a.otlpURL(), KeyFile: a.adminKeyFile(), Stats: a.storedRate, Logger: a.Logger,
+		}); err != nil {
+			return err
+		}
+	}
+	if a.has(RoleCollector) {
+		if a.collector, err = collector.New(collector.Options{
+			ClickHouseDSN: a.ClickHouse, Dir: filepath.Join(a.Data, "spool"), Auth: a.keys, Logger: a.Logger, MaxSpool: a.MaxSpoolBytes,
+		}); err != nil {
+			return err
+		}
+		a.life.run("collector", collectorStopBound, a.collector.Run)
+	}
+	return nil
+}
+
+func (a *app) buildAlerting() error {
+	o := alerting.Options{Pool: a.pool, Logger: a.Logger, ConsoleURL: a.ConsoleURL, Names: a.tenants.Names, Registerer: a.reg}
+	if a.Slack.Token == "" {
+		o.Notifiers = append(o.Notifiers, slack.Console{})
+	} else {
+		n, err := slack.New(slack.Options{Token: a.Slack.Token, Channel: a.Slack.Channel, APIURL: a.Slack.APIURL, Logger: a.Logger})
+		if err != nil {
+			return err
+		}
+		a.life.onStop("Slack connections", stopBound, func(context.Context) error { n.CloseIdle(); return nil })
+		o.Notifiers = append(o.Notifiers, n)
+	}
+	var err error
+	if a.alerts, err = alerting.New(o); err != nil {
+		return err
+	}
+	if a.has(RoleAlerting) {
+		a.life.run("alerting", stopBound, a.alerts.Run)
+	}
+	return nil
+}
+
+// serve opens the listeners for business, the outermost part, so that it is the first to stop.
+func (a *app) serve() {
+	if s := a.listeners.otlp; s != nil {
+		s.open(a.life, a.collector.Handler())
+	}
+	if s := a.listeners.http; s != nil {
+		s.open(a.life, a.consoleHandler())
+	}
+}
+
+// consoleHandler serves the console and, under /api/v1, the API. Both know who asks by the same Auth.
+func (a *app) consoleHandler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(web.SecureHeaders, a.auth.Middleware)
+	api := web.NewAPI(r, a.Version, a.Logger)
+	web.RegisterKeyAPI(api, a.keys)
+	a.console.RegisterAPI(api)
+	a.slo.RegisterAPI(api)
+	a.alerts.RegisterAPI(api)
+	a.status.RegisterAPI(api)
+	r.NotFound(a.console.Handler().ServeHTTP)
+	r.MethodNotAllowed(a.console.Handler().ServeHTTP)
+	return r
+}
+
+func (a *app) otlpURL() string {
+	if a.listeners.otlp == nil {
+		return ""
+	}
+	return a.listeners.otlp.url()
+}
+
+// storedRate is what the console's foot says of the collector, when this process has one.
+func (a *app) storedRate() float64 {
+	if a.collector == nil {
+		return 0
+	}
+	return a.collector.Stats().SpansPerSecond
+}
+
+// startDemo lets a simulated company push to our own listeners. It has a key of its own that may only push.
+func (a *app) startDemo(ctx context.Context, adminKey string) error {
+	ingest, _, err := ensureKeyFile(ctx, a.keys, a.demoKeyFile(), "demo fleet", []tenant.Scope{tenant.ScopeIngest})
+	if err != nil {
+		return fmt.Errorf("cannot prepare the demo: %w", err)
+	}
+	o := demo.Options{
+		OTLP: a.listeners.otlp.url(), API: a.listeners.http.url(), IngestKey: ingest, AdminKey: adminKey, Logger: a.Logger,
+	}
+	a.life.run("demo", stopBound, func(ctx context.Context) error { return demo.Run(ctx, o) })
+	return nil
+}

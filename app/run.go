@@ -1,0 +1,241 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/nexis-limited/headroom/alerting"
+	"github.com/nexis-limited/headroom/clickhouse"
+	"github.com/nexis-limited/headroom/collector"
+	"github.com/nexis-limited/headroom/dashboards"
+	"github.com/nexis-limited/headroom/engines"
+	"github.com/nexis-limited/headroom/migrations"
+	"github.com/nexis-limited/headroom/postgres"
+	"github.com/nexis-limited/headroom/slo"
+	"github.com/nexis-limited/headroom/statuspage"
+	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web"
+)
+
+const (
+	// startTimeout bounds how long the databases may take to answer and to be migrated at the start.
+	startTimeout = 5 * time.Minute
+	// databaseRetry is the time between two tries to reach a database that is not ours.
+	databaseRetry = 2 * time.Second
+	// stopBound bounds how long a part may take to stop.
+	stopBound = 10 * time.Second
+	// collectorStopBound is longer: what is left of the spool goes to ClickHouse first, if that is quick.
+	collectorStopBound = 20 * time.Second
+)
+
+// Run starts headroom and returns when ctx has ended and everything has stopped, or when a part failed. A stop that was
+// asked for is no error.
+func Run(ctx context.Context, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	a := &app{Options: o, life: newLifecycle(o.Logger), reg: prometheus.NewRegistry(), health: &health{}}
+	err := a.start(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			o.Logger.Info("stopping")
+		case err = <-a.life.failed:
+		}
+	} else if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // interrupted while starting
+	}
+	a.health.started.Store(false)
+	return errors.Join(err, a.life.stop())
+}
+
+// app is headroom while it runs.
+type app struct {
+	Options
+	life   *lifecycle
+	reg    *prometheus.Registry
+	health *health
+
+	pool *pgxpool.Pool
+	ch   driver.Conn
+
+	keys    *tenant.Keys
+	tenants *tenant.Store
+	auth    *web.Auth
+
+	collector *collector.Collector
+	database  string // ClickHouse's
+	slos      *slo.Store
+	slo       *slo.Reader
+	alerts    *alerting.Service
+	console   *dashboards.Console
+	status    *statuspage.Service
+
+	listeners struct{ http, status, otlp, internal *server }
+}
+
+func (a *app) start(ctx context.Context) error {
+	if err := os.MkdirAll(a.Data, 0o755); err != nil {
+		return fmt.Errorf("--data: cannot make directory: %w", err)
+	}
+	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := a.listen(); err != nil {
+		return err
+	}
+	if a.ConsoleURL == "" && a.listeners.http != nil {
+		a.ConsoleURL = a.listeners.http.url()
+	}
+	if a.StatusURL == "" && a.listeners.status != nil {
+		a.StatusURL = a.listeners.status.url()
+	}
+	a.listeners.internal.open(a.life, internalHandler(a.health, a.reg))
+	if err := a.connect(ctx); err != nil {
+		return err
+	}
+	if err := a.buildReaders(); err != nil {
+		return err
+	}
+	if err := a.prepareDatabases(ctx); err != nil {
+		return err
+	}
+	key, made, err := ensureKeyFile(ctx, a.keys, a.adminKeyFile(), "owner", adminScopes)
+	if err != nil {
+		return err
+	}
+	if err := a.build(); err != nil {
+		return err
+	}
+	a.serve()
+	a.health.started.Store(true)
+	if a.Demo {
+		if err := a.startDemo(ctx, key); err != nil {
+			return err
+		}
+	}
+	a.announce(made)
+	return nil
+}
+
+// listen opens all addresses before anything slow begins: one that is taken should be known at once.
+func (a *app) listen() error {
+	open := func(s **server, wanted bool, name, addr string) (err error) {
+		if wanted {
+			*s, err = listen(a.life, a.Logger, name, addr)
+		}
+		return err
+	}
+	return errors.Join(
+		open(&a.listeners.http, a.has(RoleConsole), "http", a.ListenHTTP),
+		open(&a.listeners.status, a.has(RoleStatusPage), "status", a.ListenStatus),
+		open(&a.listeners.otlp, a.has(RoleCollector), "otlp-http", a.ListenOTLPHTTP),
+		open(&a.listeners.internal, true, "internal", a.ListenInternal),
+	)
+}
+
+// connect starts the engines that are ours and opens both databases. It does not wait for those that are not ours.
+func (a *app) connect(ctx context.Context) error {
+	if a.Embedded && (a.ClickHouse == "" || a.Postgres == "") {
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		e, err := engines.Start(ctx, engines.Options{
+			Dir: a.Data, SkipClickHouse: a.ClickHouse != "", SkipPostgres: a.Postgres != "", Logger: a.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		a.life.onStop("engines", 40*time.Second, e.Stop)
+		if a.ClickHouse == "" {
+			a.ClickHouse = e.ClickHouseDSN
+		}
+		if a.Postgres == "" {
+			a.Postgres = e.PostgresDSN
+		}
+	}
+	var err error
+	if a.pool, err = postgres.Open(context.WithoutCancel(ctx), a.Postgres); err != nil {
+		return err
+	}
+	a.life.onStop("PostgreSQL connections", stopBound, func(context.Context) error { a.pool.Close(); return nil })
+	if a.ch, err = clickhouse.Open(a.ClickHouse); err != nil {
+		return err
+	}
+	a.life.onStop("ClickHouse connections", stopBound, func(context.Context) error { return a.ch.Close() })
+	a.health.checks = map[string]func(context.Context) error{"postgresql": a.pool.Ping, "clickhouse": a.ch.Ping}
+	return nil
+}
+
+// prepareDatabases migrates both databases, or only makes sure that somebody has. A server that is away is waited for
+// when it is not ours: the status page serves its last good state meanwhile.
+func (a *app) prepareDatabases(ctx context.Context) error {
+	for {
+		results, err := a.migrate(ctx)
+		var newer *migrations.NewerError
+		var pending *migrations.PendingError
+		switch {
+		case err == nil:
+			for _, r := range results {
+				if r.From != r.To {
+					a.Logger.Info("migrated", "database", r.Database, "from", r.From, "to", r.To, "took", r.Took)
+				}
+			}
+			return nil
+		case a.Embedded, errors.As(err, &newer), errors.As(err, &pending):
+			return err
+		}
+		a.Logger.Warn("a database does not answer, trying again", "error", err, "delay", databaseRetry)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(databaseRetry):
+		}
+	}
+}
+
+func (a *app) migrate(ctx context.Context) ([]migrations.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return Migrate(ctx, a.pool, a.ClickHouse, !a.Embedded)
+}
+
+// announce prints the line "ready" that scripts wait for, and for people what to open.
+func (a *app) announce(newKey bool) {
+	line := "ready"
+	add := func(name string, s *server) {
+		if s != nil {
+			line += " " + name + "=" + s.url()
+		}
+	}
+	add("console", a.listeners.http)
+	add("status", a.listeners.status)
+	add("otlp", a.listeners.otlp)
+	add("internal", a.listeners.internal)
+	_, _ = fmt.Fprintln(a.Out, line)
+	if a.listeners.http == nil {
+		return
+	}
+	file := a.adminKeyFile()
+	if abs, err := filepath.Abs(file); err == nil {
+		file = abs
+	}
+	what := "the owner's API key is in"
+	if newKey {
+		what = "an API key was made for you, in"
+	}
+	_, _ = fmt.Fprintf(a.Out, "\n  console      %s\n               sign in with the key: %s %s\n", a.ConsoleURL, what, file)
+	if a.listeners.status != nil {
+		_, _ = fmt.Fprintf(a.Out, "  status page  %s\n", a.StatusURL)
+	}
+	if a.listeners.otlp != nil {
+		_, _ = fmt.Fprintf(a.Out, "  telemetry    %s (OTLP/HTTP)\n", a.listeners.otlp.url())
+	}
+	_, _ = fmt.Fprintln(a.Out, "\n  Ctrl-C stops it; the data stays.")
+}
