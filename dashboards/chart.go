@@ -67,7 +67,7 @@ func drawChart(s chartSpec) chart {
 		return c
 	}
 	if s.Log {
-		lo, hi = lo/1.25, hi*1.25
+		lo, hi = max(lo, hi*1e-9)/1.25, hi*1.25 // from a nanosecond to a second is more than anybody can read
 	} else {
 		lo, hi = 0, max(hi*1.12, s.Floor)
 	}
