@@ -95,7 +95,7 @@ func NewView(a *Alert, names map[tenant.ID]string, base string) *View {
 		v.AckedAfter = theme.Duration(a.AckedAt.Sub(a.OpenedAt))
 	}
 	v.OpenURL = v.URL
-	if v.Count == 1 && v.Tenants[0].URL != "" {
+	if v.Count == 1 {
 		v.OpenURL = v.Tenants[0].URL
 	}
 	v.evidence(a, members)
@@ -105,8 +105,9 @@ func NewView(a *Alert, names map[tenant.ID]string, base string) *View {
 
 func newTenantView(m *Member, a *Alert, names map[tenant.ID]string, base string, at time.Time) TenantView {
 	t := TenantView{ID: m.Tenant, Name: tenantName(m.Tenant, names), State: m.State, Burn: theme.Burn(m.Burn.Rate), Budget: budget(m.Burn.BudgetRemaining)}
-	if m.Tenant != tenant.Untagged {
-		t.URL = base + "/tenants/" + url.PathEscape(string(m.Tenant))
+	t.URL = base + "/tenants/" + url.PathEscape(string(m.Tenant))
+	if m.Tenant == tenant.Untagged {
+		t.URL = base + "/untagged"
 	}
 	if a.State == Resolved {
 		t.Burn, t.Spent = theme.Burn(m.PeakRate), points(m.Spent())
