@@ -18,6 +18,7 @@ import (
 	"github.com/nexis-limited/headroom/collector"
 	"github.com/nexis-limited/headroom/dashboards"
 	"github.com/nexis-limited/headroom/engines"
+	"github.com/nexis-limited/headroom/internal/demo"
 	"github.com/nexis-limited/headroom/migrations"
 	"github.com/nexis-limited/headroom/postgres"
 	"github.com/nexis-limited/headroom/slo"
@@ -90,6 +91,9 @@ func (a *app) start(ctx context.Context) error {
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.listen(); err != nil {
 		return err
+	}
+	if a.Name == "" && a.Demo {
+		a.Name = demo.NewCompany().Name
 	}
 	if a.ConsoleURL == "" && a.listeners.http != nil {
 		a.ConsoleURL = a.listeners.http.url()

@@ -24,7 +24,7 @@ type serverFlags struct {
 	ListenStatus   string `help:"Public status page." default:":8081" placeholder:"ADDR"`
 	ListenOTLPHTTP string `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318" placeholder:"ADDR"`
 	ListenInternal string `help:"Metrics, health and profiles." default:"127.0.0.1:9464" placeholder:"ADDR"`
-	Name           string `help:"Your company's name, on the status page." default:"headroom"`
+	Name           string `help:"Your company's name, on the status page."`
 	ConsoleURL     string `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
 	StatusURL      string `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
 	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 4 GiB."`
