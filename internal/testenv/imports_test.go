@@ -25,13 +25,15 @@ var allowed = map[string][]string{
 	"engines":    {},                              // could serve another product: knows no tenant, no SLO
 
 	"collector":      {"fault", "tenant", "clickhouse"},                        // must work whatever the features do
-	"alerting":       {"fault", "tenant", "postgres", "web", "alerting/slack"}, // knows events, not SLOs
-	"alerting/slack": {"fault"},
+	"alerting":       {"fault", "tenant", "postgres", "web", "web/theme"}, // knows events, not SLOs; numbers look alike everywhere
+	"alerting/slack": {"alerting", "web/theme"},                           // a notifier; implements alerting's interface
 	"slo":            {"fault", "tenant", "clickhouse", "postgres", "web", "alerting"},
 	"statuspage":     {"fault", "tenant", "postgres", "web", "web/theme", "slo"},
-	"dashboards":     {"fault", "tenant", "clickhouse", "postgres", "web", "web/theme", "slo", "alerting", "statuspage"},
+	"dashboards": {"fault", "tenant", "clickhouse", "postgres", "web", "web/theme", "slo", "alerting", "alerting/slack",
+		"statuspage"}, // shows what all the others know
 
-	"internal/demo": {}, // a customer of ours: it knows our addresses only
+	"alerting/slack/slackfake": {},                // Slack's API at another address, for tests
+	"internal/demo":            {"slo", "tenant"}, // a customer of ours: it shares words with us, and talks HTTP only
 	"app": {"fault", "tenant", "clickhouse", "postgres", "migrations", "web", "engines", "collector", "slo", "alerting",
 		"alerting/slack", "statuspage", "dashboards", "internal/demo"},
 	"cmd/headroom": {"app", "engines", "postgres", "slo"}, // flags only; slo for checking files without a server
