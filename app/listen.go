@@ -27,8 +27,8 @@ type server struct {
 const maxHeaderBytes = 64 << 10
 
 // listen takes an address and serves on it.
-func listen(l *lifecycle, log *slog.Logger, name, addr string) (*server, error) {
-	listener, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, l *lifecycle, log *slog.Logger, name, addr string) (*server, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("--listen-%s %q: %w", name, addr, err)
 	}

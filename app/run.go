@@ -89,7 +89,7 @@ func (a *app) start(ctx context.Context) error {
 		return fmt.Errorf("--data: cannot make directory: %w", err)
 	}
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := a.listen(); err != nil {
+	if err := a.listen(ctx); err != nil {
 		return err
 	}
 	if a.Name == "" && a.Demo {
@@ -130,10 +130,10 @@ func (a *app) start(ctx context.Context) error {
 }
 
 // listen opens all addresses before anything slow begins: one that is taken should be known at once.
-func (a *app) listen() error {
+func (a *app) listen(ctx context.Context) error {
 	open := func(s **server, wanted bool, name, addr string) (err error) {
 		if wanted {
-			*s, err = listen(a.life, a.Logger, name, addr)
+			*s, err = listen(ctx, a.life, a.Logger, name, addr)
 		}
 		return err
 	}

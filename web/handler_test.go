@@ -67,7 +67,7 @@ func TestErrorsBecomeProblems(t *testing.T) {
 
 func TestPanicIsAnInternalError(t *testing.T) {
 	t.Parallel()
-	h := web.Handler(slog.New(slog.NewTextHandler(io.Discard, nil)), nil, func(http.ResponseWriter, *http.Request) error { panic("secret") })
+	h := web.Handler(slog.New(slog.DiscardHandler), nil, func(http.ResponseWriter, *http.Request) error { panic("secret") })
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
 	if rec.Code != 500 || strings.Contains(rec.Body.String(), "secret") {

@@ -23,8 +23,10 @@ import (
 const (
 	sessionCookie   = "headroom_session"
 	sessionLifetime = 12 * time.Hour
-	// CSRFField is the form field, and CSRFHeader the header, that carries a session's CSRF token on every request that
-	// changes something.
+)
+
+// A session's CSRF token comes with every request that changes something, in the form field or in the header.
+const (
 	CSRFField  = "csrf_token"
 	CSRFHeader = "X-CSRF-Token"
 )

@@ -29,7 +29,7 @@ func newSite(t *testing.T) *site {
 	pool := testenv.NewPostgres(t).Pool
 	s := &site{keys: tenant.NewKeys(pool)}
 	auth := web.NewAuth(s.keys, pool)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	r := chi.NewRouter()
 	r.Use(auth.Middleware)
 	web.RegisterKeyAPI(web.NewAPI(r, "test", log), s.keys)

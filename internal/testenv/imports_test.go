@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"web/theme":  {},                              // looks only
 	"engines":    {},                              // could serve another product: knows no tenant, no SLO
 
-	"collector":      {"fault", "tenant", "clickhouse"},                        // must work whatever the features do
+	"collector":      {"fault", "tenant", "clickhouse"},                   // must work whatever the features do
 	"alerting":       {"fault", "tenant", "postgres", "web", "web/theme"}, // knows events, not SLOs; numbers look alike everywhere
 	"alerting/slack": {"alerting", "web/theme"},                           // a notifier; implements alerting's interface
 	"slo":            {"fault", "tenant", "clickhouse", "postgres", "web", "alerting"},
