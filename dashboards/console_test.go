@@ -39,7 +39,7 @@ func newTestConsole(t testing.TB) *testConsole {
 	t.Helper()
 	c := &testConsole{t: t, db: testenv.NewClickHouse(t)}
 	pg := testenv.NewPostgres(t)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -245,7 +246,7 @@ func TestFailedRequests(t *testing.T) {
 	if len(list) != 2 || list[0].Error != "status" || list[1].Error != "no connection" {
 		t.Fatalf("got %+v", list)
 	}
-	if r := list[0]; r.TraceID != "30313233343536373839616263646566" || r.Took != 2*time.Second || r.Method != "GET" || r.Status != 503 {
+	if r := list[0]; r.TraceID != "30313233343536373839616263646566" || r.Took != 2*time.Second || r.Method != http.MethodGet || r.Status != 503 {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -239,7 +239,7 @@ func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []*alerting.View)
 	}
 	worst := d.Statuses[0]
 	v := tenantVerdict{Glyph: stateGlyph(worst.State), Word: stateWord(worst.State), SLO: worst.SLO}
-	burn := worst.Status.Worst()
+	burn := worst.Worst()
 	switch {
 	case burning(worst.State) && burn != nil:
 		v.Tint = "bad"
