@@ -81,7 +81,7 @@ func (r *Reader) apiApply(ctx context.Context, in *applyInput) (*applyOutput, er
 	out.Body.DryRun, out.Body.Deferred = in.DryRun, changes.Deferred
 	out.Body.Changes = make([]changeView, len(changes.SLOs))
 	for i, c := range changes.SLOs {
-		out.Body.Changes[i] = changeView{Name: c.Name, Action: c.Action, Revision: c.Revision, Restarts: c.Restarts, Fields: c.Fields}
+		out.Body.Changes[i] = changeView(c)
 	}
 	return out, nil
 }

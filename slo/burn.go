@@ -64,10 +64,10 @@ func bounds(c Counts, confidence float64) (lower, upper float64) {
 
 func lowerBound(c Counts, confidence float64) float64 {
 	k, n := float64(c.Bad()), float64(c.Total)
-	switch {
-	case k == 0:
+	if k == 0 {
 		return 0
-	case k == n:
+	}
+	if k == n {
 		return math.Pow(1-confidence, 1/n)
 	}
 	return min(k/n, distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(1-confidence)) // its last digits may be off

@@ -2,7 +2,6 @@ package slo
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -39,7 +38,7 @@ func newEnv(t testing.TB) *env {
 	return e
 }
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // apply parses and applies definitions.
 func (e *env) apply(t testing.TB, src string) Changes {

@@ -83,9 +83,10 @@ func (n node) shorthand() (time.Duration, bool) {
 	unit, ok := map[string]time.Duration{"m": time.Minute, "h": time.Hour, "d": day, "w": 7 * day}[m[2]]
 	if !ok {
 		hint := "must be a duration in m, h, d or w, such as 5m or 30d"
-		if m[2] == "M" || m[2] == "Q" || m[2] == "Y" {
+		switch m[2] {
+		case "M", "Q", "Y":
 			hint = "durations of months, quarters and years are not supported yet: use days, such as 30d"
-		} else if m[2] == "s" {
+		case "s":
 			hint = "must be whole minutes, such as 5m"
 		}
 		n.fail(s, "%s", hint)
