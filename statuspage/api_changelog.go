@@ -65,7 +65,7 @@ func (s *Service) registerChangelog(api *web.API) {
 		Summary: "Create or replace an entry of the changelog", Scope: tenant.ScopeStatusWrite,
 		Doc: "Without `published_at` an entry keeps the time it has. Sending the same again changes nothing."},
 		func(ctx context.Context, in *struct {
-			idIn
+			IDIn
 			Body entryBody
 		}) (*entryOut, error) {
 			if in.Body.ID != "" && in.Body.ID != in.ID {
@@ -79,7 +79,7 @@ func (s *Service) registerChangelog(api *web.API) {
 		})
 	web.Register(api, web.Operation{Method: http.MethodDelete, Path: "/api/v1/changelog/{id}", ID: "delete-changelog-entry", Tag: apiTag,
 		Summary: "Delete an entry of the changelog", Scope: tenant.ScopeStatusWrite, Status: http.StatusNoContent},
-		func(ctx context.Context, in *idIn) (*struct{}, error) {
+		func(ctx context.Context, in *IDIn) (*struct{}, error) {
 			return nil, s.DeleteEntry(ctx, actor(ctx), in.ID)
 		})
 }

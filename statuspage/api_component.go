@@ -94,7 +94,8 @@ func (s *Service) componentAnswer(c Component) componentAnswer {
 	return a
 }
 
-type idIn struct {
+// IDIn names what an operation is about. It is exported because huma passes over embedded structs that are not.
+type IDIn struct {
 	ID string `path:"id"`
 }
 
@@ -124,7 +125,7 @@ func (s *Service) registerComponents(api *web.API) {
 		})
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/components/{id}", ID: "get-component", Tag: apiTag,
 		Summary: "Read a component", Scope: tenant.ScopeQuery},
-		func(ctx context.Context, in *idIn) (*componentOut, error) {
+		func(ctx context.Context, in *IDIn) (*componentOut, error) {
 			c, err := s.Component(ctx, in.ID)
 			if err != nil {
 				return nil, err
@@ -135,7 +136,7 @@ func (s *Service) registerComponents(api *web.API) {
 		Summary: "Create or replace a component", Scope: tenant.ScopeStatusWrite,
 		Doc: "What is left out takes its default. Sending the same again changes nothing."},
 		func(ctx context.Context, in *struct {
-			idIn
+			IDIn
 			Body componentBody
 		}) (*componentOut, error) {
 			if in.Body.ID != "" && in.Body.ID != in.ID {
@@ -149,7 +150,7 @@ func (s *Service) registerComponents(api *web.API) {
 		})
 	web.Register(api, web.Operation{Method: http.MethodDelete, Path: "/api/v1/components/{id}", ID: "delete-component", Tag: apiTag,
 		Summary: "Delete a component that no incident names", Scope: tenant.ScopeStatusWrite, Status: http.StatusNoContent},
-		func(ctx context.Context, in *idIn) (*struct{}, error) {
+		func(ctx context.Context, in *IDIn) (*struct{}, error) {
 			return nil, s.DeleteComponent(ctx, actor(ctx), in.ID)
 		})
 }

@@ -14,14 +14,15 @@ func otherID(got string) error {
 	return fault.InvalidField("id", got, "is not the one in the address; an id never changes")
 }
 
-type updateBody struct {
+// UpdateBody is an update as callers write it. It is exported because huma passes over embedded structs that are not.
+type UpdateBody struct {
 	Status     string     `json:"status,omitempty" doc:"investigating, identified, monitoring or resolved"`
 	Body       string     `json:"body" doc:"Markdown, for everybody to read: name no customer, host or person"`
 	DisplayAt  *time.Time `json:"display_at,omitempty" doc:"When it was so; now by default, never in the future"`
 	Components []Affected `json:"components,omitempty" doc:"States from this update on. Those not named stay as they were; resolving ends them all."`
 }
 
-func (b *updateBody) update() NewUpdate {
+func (b *UpdateBody) update() NewUpdate {
 	u := NewUpdate{Status: Phase(b.Status), Body: b.Body, Affected: b.Components}
 	if b.DisplayAt != nil {
 		u.DisplayAt = b.DisplayAt.UTC()
@@ -33,7 +34,7 @@ type incidentBody struct {
 	Name      string     `json:"name" doc:"What customers notice: Some checkouts are failing"`
 	Impact    string     `json:"impact,omitempty" doc:"none, minor, major or critical; by default what fits the worst affected component"`
 	StartedAt *time.Time `json:"started_at,omitempty" doc:"When it began; the time of the first update by default"`
-	updateBody
+	UpdateBody
 }
 
 type incidentOut struct{ Body Incident }
@@ -75,11 +76,11 @@ func (s *Service) registerIncidents(api *web.API) {
 		})
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/incidents/{id}", ID: "get-incident", Tag: apiTag,
 		Summary: "Read an incident", Scope: tenant.ScopeQuery},
-		func(ctx context.Context, in *idIn) (*incidentOut, error) { return answer(s.Incident(ctx, in.ID)) })
+		func(ctx context.Context, in *IDIn) (*incidentOut, error) { return answer(s.Incident(ctx, in.ID)) })
 	web.Register(api, web.Operation{Method: http.MethodPatch, Path: "/api/v1/incidents/{id}", ID: "change-incident", Tag: apiTag,
 		Summary: "Correct an incident's name, impact or beginning", Scope: tenant.ScopeStatusWrite},
 		func(ctx context.Context, in *struct {
-			idIn
+			IDIn
 			Body incidentPatch
 		}) (*incidentOut, error) {
 			return answer(s.ChangeIncident(ctx, actor(ctx), in.ID, IncidentChange{in.Body.Name, (*Impact)(in.Body.Impact), in.Body.StartedAt}))
@@ -88,9 +89,9 @@ func (s *Service) registerIncidents(api *web.API) {
 		Summary: "Publish an update of an incident", Scope: tenant.ScopeStatusWrite, Status: http.StatusCreated,
 		Doc: "A resolved incident takes a further `resolved` update, such as what was learned, and any other status only with `reopen`."},
 		func(ctx context.Context, in *struct {
-			idIn
+			IDIn
 			Body struct {
-				updateBody
+				UpdateBody
 				Reopen bool `json:"reopen,omitempty"`
 			}
 		}) (*incidentOut, error) {
