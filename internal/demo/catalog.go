@@ -13,9 +13,12 @@ const (
 	hour = time.Hour
 )
 
+// CompanyName is what the simulated company calls itself, for its status page.
+const CompanyName = "Quillstone"
+
 // NewCompany returns Quillstone, a made-up company that sells a shop system with what belongs to it.
 func NewCompany() *Company {
-	b := &builder{company: &Company{Name: "Quillstone"}}
+	b := &builder{company: &Company{Name: CompanyName}}
 	pg := func(addresses ...string) []*Instance {
 		return b.instances("postgresql", 5432, addresses...)
 	}
