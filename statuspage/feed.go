@@ -85,7 +85,7 @@ func (r *rendering) incidentFeed() (*feed, error) {
 			// Full dates: a reader shows this long after.
 			fmt.Fprintf(&b, "<p><strong>%s</strong>, %s UTC</p>\n%s", i.Updates[u].Phase.Word(), i.Updates[u].DisplayAt.Format("2 Jan 2006, 15:04"), body)
 		}
-		item.html = b.String()
+		item.html = r.absolute(b.String())
 		item.text = i.Phase.Word()
 		if len(i.Updates) > 0 {
 			item.text += ": " + r.updates.firstParagraph(i.Updates[0].Body, 400)
@@ -104,10 +104,15 @@ func (r *rendering) changelogFeed() (*feed, error) {
 			return nil, err
 		}
 		f.items = append(f.items, feedItem{id: r.o.tag("changelog/" + e.ID), link: r.o.BaseURL + "/changelog#" + e.ID, title: e.Title,
-			text: strings.TrimSpace(e.Type.Word() + ": " + r.entries.firstParagraph(e.Body, 400)), html: string(html), category: e.Type.Word(),
+			text: strings.TrimSpace(e.Type.Word() + ": " + r.entries.firstParagraph(e.Body, 400)), html: r.absolute(string(html)), category: e.Type.Word(),
 			published: e.PublishedAt, updated: e.UpdatedAt})
 	}
 	return f, nil
+}
+
+// absolute makes links to other pages of ours ones that a reader of feeds can follow.
+func (r *rendering) absolute(html string) string {
+	return strings.ReplaceAll(html, `href="/`, `href="`+r.o.BaseURL+"/")
 }
 
 // updated is when the newest entry changed. A feed without entries changed when there was nothing: at the epoch, not now,

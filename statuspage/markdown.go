@@ -24,7 +24,7 @@ type markdown struct {
 	plain  *bluemonday.Policy
 }
 
-// newMarkdown returns a renderer whose headings begin at level, so that they go on from the page's own.
+// newMarkdown returns a renderer whose highest heading is of level, so that headings go on from the page's own.
 func newMarkdown(level int) *markdown {
 	// What a text needs and no more: no pictures (the policy of the page refuses them), no classes, no raw HTML.
 	p := bluemonday.NewPolicy()
@@ -49,12 +49,17 @@ type deeperHeadings struct{ level int }
 
 // Transform moves the headings of a text below those of the page.
 func (d deeperHeadings) Transform(doc *ast.Document, _ text.Reader, _ parser.Context) {
-	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if h, ok := n.(*ast.Heading); ok && entering {
-			h.Level = min(6, h.Level+d.level-1)
-		}
-		return ast.WalkContinue, nil
-	})
+	top := 6
+	each := func(f func(h *ast.Heading)) {
+		_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+			if h, ok := n.(*ast.Heading); ok && entering {
+				f(h)
+			}
+			return ast.WalkContinue, nil
+		})
+	}
+	each(func(h *ast.Heading) { top = min(top, h.Level) })
+	each(func(h *ast.Heading) { h.Level = min(6, h.Level-top+d.level) })
 }
 
 // html renders source.
@@ -66,7 +71,9 @@ func (m *markdown) html(source string) (template.HTML, error) {
 	return template.HTML(m.policy.SanitizeBytes(b.Bytes())), nil //nolint:gosec // sanitized
 }
 
-// firstParagraph returns the plain text of the first paragraph, shortened at a word to about limit bytes.
+var struck = regexp.MustCompile(`(?s)<del>.*?</del>`)
+
+// firstParagraph returns the plain text of the first paragraph without what is struck out, shortened at a word to about limit bytes.
 func (m *markdown) firstParagraph(source string, limit int) string {
 	html, err := m.html(source)
 	if err != nil {
@@ -79,6 +86,7 @@ func (m *markdown) firstParagraph(source string, limit int) string {
 	if i := strings.Index(s, "</p>"); i >= 0 {
 		s = s[:i]
 	}
+	s = struck.ReplaceAllString(s, "")
 	s = stdhtml.UnescapeString(m.plain.Sanitize(s))
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) <= limit {

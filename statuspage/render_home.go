@@ -258,7 +258,11 @@ func (r *rendering) rowItem(i *ViewIncident) rowItem {
 	}
 	if i.ResolvedAt != nil {
 		item.Tone, item.Glyph = "good", shape(Operational)
-		item.End = "Resolved at " + theme.Stamp(*i.ResolvedAt, r.now) + " UTC, after " + theme.Duration(i.ResolvedAt.Sub(i.StartedAt).Truncate(time.Minute))
+		end := at(*i.ResolvedAt, r.now)
+		if i.ResolvedAt.Truncate(24 * time.Hour).Equal(i.StartedAt.Truncate(24 * time.Hour)) { // the row names the day
+			end = at(*i.ResolvedAt, *i.ResolvedAt)
+		}
+		item.End = "Resolved " + end + ", after " + theme.Duration(i.ResolvedAt.Sub(i.StartedAt).Truncate(time.Minute))
 	}
 	return item
 }

@@ -37,17 +37,17 @@ func (r *rendering) incidents() error {
 			return err
 		}
 		v := incidentView{Heading: i.Name, Shown: i.Worst, State: i.Worst.Word() + ", going on", Updates: us}
-		began := theme.Stamp(i.StartedAt, r.now) + " UTC"
+		began := at(i.StartedAt, r.now)
 		end := r.now
 		v.Facts = []fact{{"Began", i.StartedAt.Format("Mon 2 Jan 2006, 15:04") + " UTC"}}
 		if i.ResolvedAt != nil {
 			end = *i.ResolvedAt
 			took := roughly(end.Sub(i.StartedAt))
 			v.Shown, v.State = Operational, "Resolved"
-			v.Lede = "It began at " + began + " and was over after " + took + "."
+			v.Lede = "It began " + began + " and was over after " + took + "."
 			v.Facts = append(v.Facts, fact{"Ended", end.Format("Mon 2 Jan 2006, 15:04") + " UTC"}, fact{"Took", took})
 		} else {
-			v.Lede = "It began at " + began + agoClause(i.StartedAt, r.now) + ", and is going on."
+			v.Lede = "It began " + began + agoClause(i.StartedAt, r.now) + ", and is going on."
 			v.Facts = append(v.Facts, fact{"So far", roughly(r.now.Sub(i.StartedAt))})
 		}
 		if len(i.Updates) > 0 {
@@ -62,7 +62,7 @@ func (r *rendering) incidents() error {
 		}
 		v.Lanes = lanes(i, end, r.now)
 		v.From, v.To = theme.Stamp(i.StartedAt, r.now), theme.Stamp(end, r.now)
-		v.common = r.common("history", i.Name+" · "+r.o.Name+" status", v.State+". "+i.Name+", since "+began+".", "/incidents/"+i.ID)
+		v.common = r.common("history", i.Name+" · "+r.o.Name+" status", v.State+". "+i.Name+". It began "+began+".", "/incidents/"+i.ID)
 		if err := r.page("/incidents/"+i.ID, "incident", v); err != nil {
 			return err
 		}
@@ -107,9 +107,9 @@ func lanes(i *ViewIncident, end, now time.Time) []laneView {
 				continue
 			}
 			l.Spans = append(l.Spans, spanView{s.status, percent(s.from.Sub(i.StartedAt), total), percent(s.to.Sub(s.from), total)})
-			words = append(words, strings.ToLower(s.status.Word())+" from "+theme.Stamp(s.from, now)+" to "+theme.Stamp(s.to, now)+" UTC")
+			words = append(words, s.status.Word()+" from "+theme.Stamp(s.from, now)+" to "+theme.Stamp(s.to, now)+" UTC")
 		}
-		l.Label = l.Name + ": " + strings.Join(words, ", ")
+		l.Label = strings.Join(words, ", ")
 		out = append(out, l)
 	}
 	return out

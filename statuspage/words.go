@@ -75,14 +75,16 @@ func worstOpen(open []*ViewIncident) *ViewIncident {
 
 func openLede(v *View, open []*ViewIncident, worst *ViewIncident, troubled []*ViewComponent, now time.Time) string {
 	var parts []string
-	if s := shares(troubled); s != "" {
-		parts = append(parts, s)
+	for _, s := range []string{shares(troubled), others(troubled)} {
+		if s != "" {
+			parts = append(parts, s)
+		}
 	}
-	parts = append(parts, "It began at "+theme.Stamp(worst.StartedAt, now)+" UTC"+agoClause(worst.StartedAt, now)+".")
+	parts = append(parts, "It began "+at(worst.StartedAt, now)+agoClause(worst.StartedAt, now)+".")
 	if n := len(open) - 1; n > 0 {
 		parts = append(parts, theme.Count(n, "more incident is", "more incidents are")+" open below.")
 	}
-	return strings.Join(append(parts, restWorks(v, troubled)), " ")
+	return strings.TrimSpace(strings.Join(append(parts, restWorks(v, troubled)), " "))
 }
 
 func agoClause(t, now time.Time) string {
@@ -127,6 +129,35 @@ func shares(cs []*ViewComponent) string {
 		return "About " + parts[0] + " fail."
 	}
 	return "About " + parts[0] + " and " + parts[1] + " fail."
+}
+
+// others says how those stand that shares says nothing of: "Search is degraded."
+func others(cs []*ViewComponent) string {
+	var parts []string
+	for _, c := range cs {
+		if c.Failing < 0.005 {
+			parts = append(parts, c.Name+" is "+c.Status.adjective()+".")
+		}
+	}
+	if len(parts) > 3 {
+		return fmt.Sprintf("%d components are affected.", len(cs))
+	}
+	return strings.Join(parts, " ")
+}
+
+// adjective returns the state for a sentence about a component.
+func (s Status) adjective() string {
+	switch s {
+	case Degraded:
+		return "degraded"
+	case Partial:
+		return "partly down"
+	case Major:
+		return "down"
+	case Maintenance:
+		return "in maintenance"
+	}
+	return "working"
 }
 
 // aboutShare returns a share as people say it: "7 in 100".
@@ -204,6 +235,14 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d%sh", d.Round(time.Hour)/time.Hour, theme.NarrowSpace)
 	}
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// at returns a moment for the middle of a sentence: "at 09:14 UTC", "on 12 Nov at 09:14 UTC".
+func at(t, now time.Time) string {
+	if day, clock, ok := strings.Cut(theme.Stamp(t, now), ", "); ok {
+		return "on " + day + " at " + clock + " UTC"
+	}
+	return "at " + theme.Clock(t) + " UTC"
 }
 
 // when returns a moment as pages say it: "09:46 UTC, 6 min ago", from the second day on only "12 Nov, 09:46 UTC".
