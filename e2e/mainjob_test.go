@@ -40,18 +40,24 @@ func TestMainJob(t *testing.T) {
 	}
 }
 
-// The names of the main job's objects. Its SLO pages by the workbook's fastest pair only, so that one message is to come.
+// The names of the main job's objects: a catalog whose numbers are known and that tells nobody, and a shop that pages by
+// the workbook's fastest pair only, so that one message is to come.
 const (
+	catalogProduct = "catalog"
+	catalogSLO     = "catalog-availability"
+	catalogTitle   = "Catalog availability"
+	latencySLO     = "catalog-latency"
+	known1         = "acme"
+
 	shopProduct = "shop"
 	shopSLO     = "shop-availability"
 	shopTitle   = "Shop availability"
-	latencySLO  = "shop-latency"
 	stricken    = "umbra-industries"
 
 	latencyThreshold = 40 * time.Millisecond
 )
 
-const shopSLOs = `apiVersion: openslo/v1
+const slos = `apiVersion: openslo/v1
 kind: SLO
 metadata: {name: shop-availability, displayName: Shop availability}
 spec:
@@ -73,32 +79,45 @@ spec:
 ---
 apiVersion: openslo/v1
 kind: SLO
-metadata: {name: shop-latency, displayName: Shop latency}
+metadata: {name: catalog-latency, displayName: Catalog latency}
 spec:
-  service: shop
+  service: catalog
   indicator:
-    metadata: {name: shop-fast}
-    spec: {ratioMetric: {rawType: success, raw: {metricSource: {type: headroom, spec: {product: shop, threshold: 40ms}}}}}
+    metadata: {name: catalog-fast}
+    spec: {ratioMetric: {rawType: success, raw: {metricSource: {type: headroom, spec: {product: catalog, threshold: 40ms}}}}}
   timeWindow: [{duration: 30d, isRolling: true}]
   budgetingMethod: Occurrences
   objectives: [{displayName: All tenants, targetPercent: 50}]
+  alertPolicies: []
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: catalog-availability, displayName: Catalog availability}
+spec:
+  service: catalog
+  indicator:
+    metadata: {name: catalog-answered}
+    spec: {ratioMetric: {rawType: success, raw: {metricSource: {type: headroom, spec: {product: catalog}}}}}
+  timeWindow: [{duration: 30d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{displayName: All tenants, targetPercent: 95}]
   alertPolicies: []
 `
 
 // applySLOs applies the SLOs from a file by the command line.
 func applySLOs(t *testing.T, w *world) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "shop slos.yaml")
-	if err := os.WriteFile(file, []byte(shopSLOs), 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "the slos.yaml")
+	if err := os.WriteFile(file, []byte(slos), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out := command(t, "slo", "validate", file)
-	if !strings.Contains(out, "2 SLOs") {
+	if !strings.Contains(out, "3 SLOs") {
 		t.Errorf("slo validate: got %q", out)
 	}
 	// The key comes from the data directory.
 	out = command(t, "slo", "apply", "--server", w.Console, "--data", w.Data, file)
-	for _, name := range []string{shopSLO, latencySLO} {
+	for _, name := range []string{shopSLO, latencySLO, catalogSLO} {
 		if !strings.Contains(out, name) {
 			t.Errorf("slo apply does not name %q:\n%s", name, out)
 		}
@@ -130,9 +149,9 @@ const knownRequests = 2500
 
 // percentiles pushes requests whose durations and errors are known and compares what the API makes of them.
 func percentiles(t *testing.T, w *world) {
-	s := newService(t, w.Headroom, w.ingestKey, shopProduct, "checkout")
-	tenants := map[string]*known{"acme": {}, "Globex & Söhne": {}, "initech/eu": {}}
-	medians := map[string]time.Duration{"acme": 30 * time.Millisecond, "Globex & Söhne": 4 * time.Millisecond, "initech/eu": 900 * time.Millisecond}
+	s := newService(t, w.Headroom, w.ingestKey, catalogProduct, "checkout")
+	tenants := map[string]*known{known1: {}, "Globex & Söhne": {}, "initech/eu": {}}
+	medians := map[string]time.Duration{known1: 30 * time.Millisecond, "Globex & Söhne": 4 * time.Millisecond, "initech/eu": 900 * time.Millisecond}
 	// Whole minutes, so that the API can be asked for exactly these.
 	to := time.Now().UTC().Truncate(time.Minute)
 	from := to.Add(-40 * time.Minute)
@@ -153,7 +172,7 @@ func percentiles(t *testing.T, w *world) {
 	}
 	s.flush(t)
 
-	span := url.Values{"product": {shopProduct}, "from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}}
+	span := url.Values{"product": {catalogProduct}, "from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}}
 	eventually(t, 20*time.Second, "the API has the tenants' requests", func() error {
 		list, err := tenantList(t, w.Headroom, span)
 		if err != nil {
@@ -182,7 +201,7 @@ func percentiles(t *testing.T, w *world) {
 		wantPercentile(t, one.Tenant, "P95", one.P95, k.took, 0.95)
 		wantPercentile(t, one.Tenant, "P99", one.P99, k.took, 0.99)
 		wantSeries(t, w.Headroom, one.Tenant, k, from, to)
-		wantCounts(t, w.Headroom, shopSLO, one.Tenant, knownRequests-k.errors, knownRequests)
+		wantCounts(t, w.Headroom, catalogSLO, one.Tenant, knownRequests-k.errors, knownRequests)
 		wantCounts(t, w.Headroom, latencySLO, one.Tenant, k.fast, knownRequests)
 	}
 }
@@ -325,7 +344,7 @@ func outage(t *testing.T, w *world) {
 	wantMessage(t, w, first.Versions[0])
 	s.flush(t)
 	t.Run("ConsoleInChromium", func(t *testing.T) { consoleInChromium(t, w) })
-	t.Run("StatusPageFollows", func(t *testing.T) { statusPageFollows(t, w) })
+	t.Run("StatusPageFollows", func(t *testing.T) { wantComponent(t, w, "partial_outage") })
 
 	// It is over: requests succeed, and so many of them that the windows say so at once.
 	push(t, w, recoveryBurst/exportSpans, func() time.Time { return time.Now().Add(-time.Second) })
@@ -343,6 +362,7 @@ func outage(t *testing.T, w *world) {
 	if last := found[0].Versions[len(found[0].Versions)-1]; !strings.Contains(last.Text, stricken) || !strings.Contains(last.Text, shopTitle) {
 		t.Errorf("the resolved message does not say whose and of what: %q", last.Text)
 	}
+	wantComponent(t, w, "operational")
 	if p := w.slack.problems(); len(p) > 0 {
 		t.Errorf("calls that Slack would not have taken: %v", p)
 	}
@@ -407,6 +427,3 @@ func wantMessage(t *testing.T, w *world, v slackVersion) {
 		t.Errorf("the message has no blocks: %q", v.Blocks)
 	}
 }
-
-func statusPage(t *testing.T, w *world)        {}
-func statusPageFollows(t *testing.T, w *world) {}

@@ -1,9 +1,10 @@
 // Goes through the console as an SRE does: sign in, find who is hurt, open the tenant, read the alert, sign out.
-// In: {site, key, product, tenant, alert}. Out: {problems: [text], rows, sorted, message, title}, what the pages say.
+// In: {site, key, product, tenant: one of the product's, stricken: a tenant that burns, alert: its heading}.
+// Out: {problems: [text], and what the pages say}.
 import { launch } from "./chromium.mjs";
 import { audit, serve, sizes, themes, watch } from "./page.mjs";
 
-await serve(async ({ site, key, product, tenant, alert }) => {
+await serve(async ({ site, key, product, tenant, stricken, alert }) => {
   const problems = [];
   const out = { problems };
   const browser = await launch();
@@ -62,7 +63,7 @@ await serve(async ({ site, key, product, tenant, alert }) => {
         const other = await browser.newContext({ viewport, colorScheme, storageState: stored });
         const look = await other.newPage();
         watch(look, site, problems);
-        for (const path of [`/tenants`, `/tenants/${encodeURIComponent(tenant)}`, `/alerts`]) {
+        for (const path of [`/tenants`, `/tenants/${encodeURIComponent(stricken)}`, `/alerts`]) {
           await look.goto(site + path);
           await audit(look, `${path} (${size}, ${colorScheme})`, problems);
         }
