@@ -3,6 +3,7 @@ package slo
 import (
 	"github.com/nexis-limited/headroom/alerting"
 	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web/theme"
 )
 
 // observe returns what a snapshot says of who burns and of whom nothing can be said. A tenant raises a ticket only when it
@@ -13,6 +14,10 @@ func observe(s *Snapshot) alerting.Observation {
 		slo    string
 		tenant tenant.ID
 	}
+	definitions := make(map[string]*Definition, len(s.SLOs))
+	for i := range s.SLOs {
+		definitions[s.SLOs[i].Name] = &s.SLOs[i]
+	}
 	statuses := make(map[pair]*Status, len(s.Statuses))
 	for i := range s.Statuses {
 		st := &s.Statuses[i]
@@ -22,16 +27,12 @@ func observe(s *Snapshot) alerting.Observation {
 			b = st.firing(Ticket)
 		}
 		if b != nil {
-			o.Firing = append(o.Firing, conditionOf(st, b))
+			o.Firing = append(o.Firing, conditionOf(definitions[st.SLO], st, b))
 		}
 	}
-	policies := make(map[string]Policy, len(s.SLOs))
-	for i := range s.SLOs {
-		policies[s.SLOs[i].Name] = s.SLOs[i].Policy
-	}
 	o.Evaluated = func(k alerting.Key) bool {
-		policy, ok := policies[k.Rule]
-		if !ok || !policy.has(Severity(k.Severity)) {
+		d, ok := definitions[k.Rule]
+		if !ok || !d.Policy.has(Severity(k.Severity)) {
 			return true // nobody asks for this alert any more
 		}
 		st, ok := statuses[pair{k.Rule, k.Tenant}]
@@ -40,15 +41,32 @@ func observe(s *Snapshot) alerting.Observation {
 		}
 		return st.evaluated(Severity(k.Severity))
 	}
+	// What an alert cost in the end is told by the numbers after it.
+	o.Current = func(k alerting.Key) (alerting.Burn, bool) {
+		st, ok := statuses[pair{k.Rule, k.Tenant}]
+		if !ok {
+			return alerting.Burn{}, false
+		}
+		b := st.fastest(Severity(k.Severity), func(*BurnRate) bool { return true })
+		if b == nil {
+			return alerting.Burn{}, false
+		}
+		return burnOf(definitions[k.Rule], st, b), true
+	}
 	return o
 }
 
 // firing returns the pair of the severity that fires, the fastest burning one of several, nil when none does.
 func (s *Status) firing(severity Severity) *BurnRate {
+	return s.fastest(severity, func(b *BurnRate) bool { return b.Firing })
+}
+
+// fastest returns the pair of the severity that burns fastest among those that count, nil when none counts.
+func (s *Status) fastest(severity Severity, counts func(*BurnRate) bool) *BurnRate {
 	var worst *BurnRate
 	for i := range s.BurnRates {
 		b := &s.BurnRates[i]
-		if b.Firing && b.Severity == severity && (worst == nil || b.LongRate > worst.LongRate) {
+		if b.Severity == severity && counts(b) && (worst == nil || b.LongRate > worst.LongRate) {
 			worst = b
 		}
 	}
@@ -75,12 +93,24 @@ func (p Policy) has(severity Severity) bool {
 	return false
 }
 
-func conditionOf(s *Status, b *BurnRate) alerting.Condition {
-	return alerting.Condition{
-		Rule: s.SLO, Title: s.Title, Product: s.Product, Tenant: s.Tenant, Severity: alerting.Severity(b.Severity),
-		Burn: alerting.Burn{
-			Rate: b.LongRate, Factor: b.Factor, Long: b.Long, Short: b.Short, Bad: b.LongCounts.Bad(), Total: b.LongCounts.Total,
-			Target: s.Target.String(), BudgetRemaining: s.ErrorBudgetRemaining, ExhaustsAt: s.ExhaustsAt,
-		},
+// conditionOf tells alerting of a pair that fires. d may be nil: a definition can go while its statuses are looked at.
+func conditionOf(d *Definition, s *Status, b *BurnRate) alerting.Condition {
+	c := alerting.Condition{
+		Rule: s.SLO, Title: s.Title, Product: s.Product, Tenant: s.Tenant, Severity: alerting.Severity(b.Severity), Burn: burnOf(d, s, b),
 	}
+	if d != nil && d.Kind == Latency {
+		c.BadIs = "failed or took over " + theme.Duration(d.Threshold)
+	}
+	return c
+}
+
+func burnOf(d *Definition, s *Status, b *BurnRate) alerting.Burn {
+	burn := alerting.Burn{
+		Rate: b.LongRate, Factor: b.Factor, Long: b.Long, Short: b.Short, Bad: b.LongCounts.Bad(), Total: b.LongCounts.Total,
+		Target: s.Target.String(), BudgetRemaining: s.ErrorBudgetRemaining, ExhaustsAt: s.ExhaustsAt,
+	}
+	if d != nil {
+		burn.Confidence = d.Policy.Confidence
+	}
+	return burn
 }

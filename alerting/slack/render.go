@@ -84,7 +84,10 @@ func status(v *alerting.View) string {
 		}
 		return s
 	}
-	since := product + " · since *" + when(v.Since, v.At) + "*, " + v.For
+	since := product + " · since *" + when(v.Since, v.At) + "*"
+	if v.At.Sub(v.Since) >= time.Second { // just seen, there is no duration to tell
+		since += ", " + v.For
+	}
 	if v.ReopenedAt != nil {
 		since += " · again since " + when(*v.ReopenedAt, v.At)
 	}

@@ -24,22 +24,12 @@ type sloValidateCmd struct {
 }
 
 func (c *sloValidateCmd) Run() error {
-	failed := false
-	for _, file := range c.Files {
-		src, err := readFile(file)
-		if err != nil {
-			return err
-		}
-		defs, err := slo.Parse(file, src)
-		if err != nil {
-			failed = true
-			fmt.Fprintln(os.Stderr, err)
-			continue
-		}
-		fmt.Printf("%s: %d SLOs\n", file, len(defs))
+	_, defs, err := readDefinitions(c.Files)
+	if err != nil {
+		return err
 	}
-	if failed {
-		return exitError(1)
+	for _, d := range defs {
+		fmt.Printf("%s: fine\n", d.Name)
 	}
 	return nil
 }
@@ -51,27 +41,38 @@ type sloApplyCmd struct {
 }
 
 func (c *sloApplyCmd) Run(ctx context.Context) error {
-	for _, file := range c.Files {
-		src, err := readFile(file)
-		if err != nil {
-			return err
-		}
-		if _, err := slo.Parse(file, src); err != nil { // its lines carry the file's name; the server's would not
-			return err
-		}
-		path := "/slos"
-		if c.DryRun {
-			path += "?dry_run=true"
-		}
-		var out json.RawMessage
-		if err := c.call(ctx, http.MethodPut, path, "application/yaml", src, &out); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		if err := printJSON(out); err != nil {
-			return err
-		}
+	files, _, err := readDefinitions(c.Files)
+	if err != nil {
+		return err
 	}
-	return nil
+	// One body, and so one transaction: the documents of all files, which may refer to each other.
+	sources := make([][]byte, len(files))
+	for i, f := range files {
+		sources[i] = f.Source
+	}
+	path := "/slos"
+	if c.DryRun {
+		path += "?dry_run=true"
+	}
+	var out json.RawMessage
+	if err := c.call(ctx, http.MethodPut, path, "application/yaml", bytes.Join(sources, []byte("\n---\n")), &out); err != nil {
+		return err
+	}
+	return printJSON(out)
+}
+
+// readDefinitions reads and checks files here, where mistakes can be told with the file's name and line.
+func readDefinitions(names []string) ([]slo.File, []slo.Definition, error) {
+	files := make([]slo.File, len(names))
+	for i, name := range names {
+		src, err := readFile(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		files[i] = slo.File{Name: name, Source: src}
+	}
+	defs, err := slo.ParseFiles(files)
+	return files, defs, err
 }
 
 type sloStatusCmd struct {

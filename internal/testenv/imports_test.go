@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"collector":      {"fault", "tenant", "clickhouse"},                   // must work whatever the features do
 	"alerting":       {"fault", "tenant", "postgres", "web", "web/theme"}, // knows events, not SLOs; numbers look alike everywhere
 	"alerting/slack": {"alerting", "web/theme"},                           // a notifier; implements alerting's interface
-	"slo":            {"fault", "tenant", "clickhouse", "postgres", "web", "alerting"},
+	"slo":            {"fault", "tenant", "clickhouse", "postgres", "web", "web/theme", "alerting"},
 	"statuspage":     {"fault", "tenant", "postgres", "web", "web/theme", "slo"},
 	"dashboards": {"fault", "tenant", "clickhouse", "postgres", "web", "web/theme", "slo", "alerting", "alerting/slack",
 		"statuspage"}, // shows what all the others know
