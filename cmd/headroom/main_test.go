@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,4 +33,15 @@ func TestDocumentationNamesEveryFlag(t *testing.T) {
 		}
 	}
 	walk(k.Model.Node)
+}
+
+// TestExamplesAreValid keeps the files that the README applies true.
+func TestExamplesAreValid(t *testing.T) {
+	files, err := filepath.Glob("../../docs/examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	if _, _, err := readDefinitions(files); err != nil {
+		t.Error(err)
+	}
 }
