@@ -59,6 +59,9 @@ func newOperator(t *testing.T) *operator {
 		o.mux.HandleFunc("POST /api/v1/"+path, func(w http.ResponseWriter, r *http.Request) {
 			var in map[string]any
 			o.read(r, &in)
+			if path == "incidents" && (in["display_at"] == nil || in["started_at"] == nil) {
+				t.Errorf("an incident of the past without its times: %v", in)
+			}
 			if in["id"] == nil {
 				in["id"] = "abcdef123456"
 			}

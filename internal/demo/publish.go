@@ -23,7 +23,8 @@ type (
 		Name      string     `json:"name"`
 		Impact    string     `json:"impact"`
 		Status    string     `json:"status"`
-		Body      string     `json:"body"` // of the first update
+		Body      string     `json:"body"`       // of the first update
+		DisplayAt time.Time  `json:"display_at"` // of the first update
 		StartedAt time.Time  `json:"started_at"`
 		Affected  []affected `json:"components,omitempty"`
 	}
@@ -139,7 +140,7 @@ func pastIncident(now time.Time) (incident, []update) {
 	begin := now.Add(-18 * hour).UTC().Truncate(time.Minute)
 	hit := []affected{{Component: "billing", Status: "partial_outage"}}
 	return incident{
-			Name: "Invoice lists fail for some customers", Impact: "minor", Status: "investigating", StartedAt: begin, Affected: hit,
+			Name: "Invoice lists fail for some customers", Impact: "minor", Status: "investigating", StartedAt: begin, DisplayAt: begin.Add(3 * time.Minute), Affected: hit,
 			Body: "For some customers the list of invoices does not load. Single invoices can be opened by their address. We are looking into it.",
 		}, []update{
 			{Status: "identified", DisplayAt: begin.Add(6 * time.Minute), Affected: hit,
