@@ -69,7 +69,7 @@ func TestEveryPage(t *testing.T) {
 					t.Errorf("%s: <%s %s> is inline", path, n.Data, a.Key)
 				}
 				if a.Key == "href" || a.Key == "src" {
-					if n.Data != "use" && !(n.Data == "link" && attr(n, "rel") == "canonical") {
+					if n.Data != "use" && (n.Data != "link" || attr(n, "rel") != "canonical") {
 						links[path] = append(links[path], a.Val)
 					}
 				}

@@ -148,7 +148,8 @@ func (r *rendering) updateViews(i *ViewIncident) ([]updateView, error) {
 	return us, nil
 }
 
-// changes says which components changed by an update: "Checkout: partial outage. Search: working again."
+// changes says which components changed by an update, such as "Checkout: partial outage. Search: working again.", in
+// the order in which it names them.
 func changes(as []ViewAffected) string {
 	var parts []string
 	for _, a := range as {

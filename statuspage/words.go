@@ -131,7 +131,7 @@ func shares(cs []*ViewComponent) string {
 	return "About " + parts[0] + " and " + parts[1] + " fail."
 }
 
-// others says how those stand that shares says nothing of: "Search is degraded."
+// others says how those stand that shares says nothing of, such as "Search is degraded.".
 func others(cs []*ViewComponent) string {
 	var parts []string
 	for _, c := range cs {
