@@ -1,5 +1,7 @@
 # headroom: "make demo" shows it, "make test" tests it. Both do all their set-up.
 SHELL := /bin/bash
+# Downloading, bundling and compiling go on side by side.
+MAKEFLAGS += --jobs=3 --no-print-directory
 .DEFAULT_GOAL := help
 
 GO ?= go
@@ -40,7 +42,7 @@ test: build e2e/node_modules/.ready ## Run all tests, on real databases and in a
 
 .PHONY: race
 race: ## Like test, with the race detector
-	@$(MAKE) --no-print-directory test TESTFLAGS="-race $(TESTFLAGS)"
+	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
 
 .PHONY: check
 check: $(GOLANGCI) $(ASSETS) ## Check format, vet and lint
@@ -65,7 +67,7 @@ e2e: build e2e/node_modules/.ready ## Run the end-to-end tests only, over the bu
 
 .PHONY: screenshots
 screenshots: build e2e/node_modules/.ready ## Take the pictures in docs/images anew
-	@HEADROOM_SCREENSHOTS="$(CURDIR)/docs/images" $(MAKE) --no-print-directory e2e TESTFLAGS="-run TestScreenshots -timeout 15m"
+	@HEADROOM_SCREENSHOTS="$(CURDIR)/docs/images" $(MAKE) e2e TESTFLAGS="-run TestScreenshots -timeout 15m"
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)

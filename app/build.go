@@ -46,7 +46,7 @@ func (a *app) buildReaders() error {
 	}
 	if a.has(RoleStatusPage) {
 		a.listeners.status.open(a.life, a.status.Handler())
-		if !a.Embedded { // databases of our own are there soon, but have no tables yet
+		if a.external { // databases of our own are there soon, but have no tables yet
 			a.life.run("status page", stopBound, a.status.Run)
 		}
 	}
@@ -56,7 +56,7 @@ func (a *app) buildReaders() error {
 // build makes the other parts that the roles need and starts what works by itself. What others tell starts first:
 // alerting before the engine that tells it, the engine before the collector that feeds it.
 func (a *app) build() error {
-	if a.has(RoleStatusPage) && a.Embedded {
+	if a.has(RoleStatusPage) && !a.external {
 		a.life.run("status page", stopBound, a.status.Run)
 	}
 	if err := a.buildAlerting(); err != nil {

@@ -32,6 +32,7 @@ func listen(ctx context.Context, l *lifecycle, log *slog.Logger, name, addr stri
 	if err != nil {
 		return nil, fmt.Errorf("--listen-%s %q: %w", name, addr, err)
 	}
+	log.Info("listening", "name", name, "address", listener.Addr().String())
 	s := &server{name: name, listener: listener}
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,

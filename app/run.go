@@ -19,7 +19,6 @@ import (
 	"github.com/nexis-limited/headroom/dashboards"
 	"github.com/nexis-limited/headroom/engines"
 	"github.com/nexis-limited/headroom/internal/demo"
-	"github.com/nexis-limited/headroom/migrations"
 	"github.com/nexis-limited/headroom/postgres"
 	"github.com/nexis-limited/headroom/slo"
 	"github.com/nexis-limited/headroom/statuspage"
@@ -32,6 +31,8 @@ const (
 	startTimeout = 5 * time.Minute
 	// databaseRetry is the time between two tries to reach a database that is not ours.
 	databaseRetry = 2 * time.Second
+	// pingTimeout bounds one such try.
+	pingTimeout = 10 * time.Second
 	// stopBound bounds how long a part may take to stop.
 	stopBound = 10 * time.Second
 	// collectorStopBound is longer: what is left of the spool goes to ClickHouse first, if that is quick.
@@ -66,8 +67,9 @@ type app struct {
 	reg    *prometheus.Registry
 	health *health
 
-	pool *pgxpool.Pool
-	ch   driver.Conn
+	external bool // a database is not ours: it may be away for long
+	pool     *pgxpool.Pool
+	ch       driver.Conn
 
 	keys    *tenant.Keys
 	tenants *tenant.Store
@@ -147,6 +149,7 @@ func (a *app) listen(ctx context.Context) error {
 
 // connect starts the engines that are ours and opens both databases. It does not wait for those that are not ours.
 func (a *app) connect(ctx context.Context) error {
+	a.external = a.ClickHouse != "" || a.Postgres != ""
 	if a.Embedded && (a.ClickHouse == "" || a.Postgres == "") {
 		ctx, cancel := context.WithTimeout(ctx, startTimeout)
 		defer cancel()
@@ -177,23 +180,13 @@ func (a *app) connect(ctx context.Context) error {
 	return nil
 }
 
-// prepareDatabases migrates both databases, or only makes sure that somebody has. A server that is away is waited for
-// when it is not ours: the status page serves its last good state meanwhile.
+// prepareDatabases migrates both databases, or only makes sure that somebody has. Servers that are not ours are waited
+// for: the status page serves its last good state meanwhile.
 func (a *app) prepareDatabases(ctx context.Context) error {
-	for {
-		results, err := a.migrate(ctx)
-		var newer *migrations.NewerError
-		var pending *migrations.PendingError
-		switch {
-		case err == nil:
-			for _, r := range results {
-				if r.From != r.To {
-					a.Logger.Info("migrated", "database", r.Database, "from", r.From, "to", r.To, "took", r.Took)
-				}
-			}
-			return nil
-		case a.Embedded, errors.As(err, &newer), errors.As(err, &pending):
-			return err
+	for a.external {
+		err := a.pingDatabases(ctx)
+		if err == nil {
+			break
 		}
 		a.Logger.Warn("a database does not answer, trying again", "error", err, "delay", databaseRetry)
 		select {
@@ -202,12 +195,30 @@ func (a *app) prepareDatabases(ctx context.Context) error {
 		case <-time.After(databaseRetry):
 		}
 	}
-}
-
-func (a *app) migrate(ctx context.Context) ([]migrations.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	return Migrate(ctx, a.pool, a.ClickHouse, !a.Embedded)
+	results, err := Migrate(ctx, a.pool, a.ClickHouse, !a.Embedded)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.From != r.To {
+			a.Logger.Info("migrated", "database", r.Database, "from", r.From, "to", r.To, "took", r.Took)
+		}
+	}
+	return nil
+}
+
+func (a *app) pingDatabases(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := a.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach PostgreSQL: %w", err)
+	}
+	if err := a.ch.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach ClickHouse: %w", err)
+	}
+	return nil
 }
 
 // announce prints the line "ready" that scripts wait for, and for people what to open.
