@@ -85,7 +85,12 @@ func stopShared() error {
 	if w.Headroom == nil {
 		return nil
 	}
-	return w.Stop()
+	began := time.Now()
+	err := w.Stop()
+	if testing.Verbose() {
+		fmt.Println("the shared headroom stopped after", time.Since(began).Round(time.Millisecond))
+	}
+	return err
 }
 
 // start starts a headroom of the test's own. The test stops it; if it fails before, the headroom is killed.

@@ -112,7 +112,7 @@ func applySLOs(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	out := command(t, "slo", "validate", file)
-	if !strings.Contains(out, "3 SLOs") {
+	if !strings.Contains(out, shopSLO) {
 		t.Errorf("slo validate: got %q", out)
 	}
 	// The key comes from the data directory.
