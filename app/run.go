@@ -95,7 +95,7 @@ func (a *app) start(ctx context.Context) error {
 		return err
 	}
 	if a.Name == "" && a.Demo {
-		a.Name = demo.NewCompany().Name
+		a.Name = demo.CompanyName
 	}
 	if a.ConsoleURL == "" && a.listeners.http != nil {
 		a.ConsoleURL = a.listeners.http.url()
