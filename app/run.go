@@ -252,5 +252,9 @@ func (a *app) announce(newKey bool) {
 	if a.listeners.otlp != nil {
 		_, _ = fmt.Fprintf(a.Out, "  telemetry    %s (OTLP/HTTP)\n", a.listeners.otlp.url())
 	}
+	if a.Demo {
+		_, _ = fmt.Fprintf(a.Out, "\n  A bad deploy of the checkout is about to happen: its alert opens within about a minute and resolves\n"+
+			"  some minutes later, as Slack would show it, at %s/alerts\n", a.ConsoleURL)
+	}
 	_, _ = fmt.Fprintln(a.Out, "\n  Ctrl-C stops it; the data stays.")
 }
