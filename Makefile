@@ -66,8 +66,8 @@ e2e: build e2e/node_modules/.ready ## Run the end-to-end tests only, over the bu
 	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(GO) test $(TESTFLAGS) -count=1 -v ./e2e/
 
 .PHONY: screenshots
-screenshots: build e2e/node_modules/.ready ## Take the pictures in docs/images anew
-	@HEADROOM_SCREENSHOTS="$(CURDIR)/docs/images" $(MAKE) e2e TESTFLAGS="-run TestScreenshots -timeout 15m"
+screenshots: build e2e/node_modules/.ready ## Take the pictures in docs/images anew, of a demo
+	@HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(GO) run ./e2e/screenshots docs/images
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)
