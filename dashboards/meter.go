@@ -52,15 +52,19 @@ type interval struct {
 
 // intervalOf draws one window pair.
 func intervalOf(b slo.BurnRate) interval {
+	return drawInterval(b.LowerRate(), b.LongRate, b.UpperRate(), b.Factor)
+}
+
+func drawInterval(lowerRate, rate, upperRate, alertsOver float64) interval {
 	at := func(rate float64) float64 {
 		return min(max((math.Log10(max(rate, 0.1))+1)/4, 0), 1)
 	}
-	low, high, factor := at(b.LowerRate), at(b.UpperRate), at(b.Factor)
+	low, high, factor := at(lowerRate), at(upperRate), at(alertsOver)
 	return interval{
-		Low: percent(low), High: percent(high), Point: percent(at(b.LongRate)), Factor: percent(factor),
+		Low: percent(low), High: percent(high), Point: percent(at(rate)), Factor: percent(factor),
 		Width: percent(max(high-low, 0)), AlertWidth: percent(1 - factor),
-		Title: theme.Burn(b.LongRate) + ", between " + theme.Burn(b.LowerRate) + " and " + theme.Burn(b.UpperRate) +
-			"; alerts over " + factorWords(b.Factor),
+		Title: theme.Burn(rate) + ", between " + theme.Burn(lowerRate) + " and " + theme.Burn(upperRate) +
+			"; alerts over " + factorWords(alertsOver),
 	}
 }
 

@@ -219,7 +219,7 @@ func TestMeterAndInterval(t *testing.T) {
 	f(0.17, "17%", "low", "17 %")
 	f(-0.06, "6%", "over", "−6 %")
 	f(-3.1, "100%", "over", "−310 %")
-	i := intervalOf(slo.BurnRate{BurnWindow: slo.BurnWindow{Factor: 10}, LongRate: 100, LowerRate: 10, UpperRate: 1e9})
+	i := drawInterval(10, 100, 1e9, 10)
 	if i.Factor != "50%" || i.Point != "75%" || i.Low != "50%" || i.High != "100%" || i.AlertWidth != "50%" {
 		t.Errorf("got %+v", i)
 	}

@@ -49,15 +49,11 @@ const minFailures = 2
 // long window, so that there is evidence, and the ratio itself is in the short one, so that it goes on now. Without a
 // confidence the ratio alone counts in both.
 func evaluatePair(w BurnWindow, confidence float64, target PPM, counts windowCounts) BurnRate {
-	b := BurnRate{BurnWindow: w, LongCounts: counts[w.Long], ShortCounts: counts[w.Short]}
+	b := BurnRate{BurnWindow: w, LongCounts: counts[w.Long], ShortCounts: counts[w.Short], target: target, confidence: confidence}
 	b.LongRate = burnRate(b.LongCounts.ErrorRatio(), target)
 	b.ShortRate = burnRate(b.ShortCounts.ErrorRatio(), target)
-	if b.LongCounts.Total == 0 {
-		return b
-	}
-	lower, upper := bounds(b.LongCounts, confidence)
-	b.LowerRate, b.UpperRate = burnRate(lower, target), burnRate(upper, target)
-	b.evident = b.LowerRate > w.Factor && (confidence == 0 || b.LongCounts.Bad() >= minFailures)
+	// The bound is never above the ratio, and the ratio is quickly found.
+	b.evident = b.LongRate > w.Factor && (confidence == 0 || b.LongCounts.Bad() >= minFailures && b.LowerRate() > w.Factor)
 	b.Firing = b.evident && b.ShortCounts.Total > 0 && b.ShortRate >= w.Factor
 	return b
 }

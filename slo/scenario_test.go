@@ -365,7 +365,7 @@ func (s *scenario) expectStatus(st *Status, w []string) {
 	case "burn":
 		got, w = pair().LongRate, w[1:]
 	case "lower":
-		got, w = pair().LowerRate, w[1:]
+		got, w = pair().LowerRate(), w[1:]
 	case "exhausts":
 		if w[1] == "never" {
 			if st.ExhaustsAt != nil {

@@ -44,10 +44,27 @@ type BurnRate struct {
 	ShortCounts Counts  `json:"shortCounts"`
 	LongRate    float64 `json:"longRate"`
 	ShortRate   float64 `json:"shortRate"`
-	LowerRate   float64 `json:"lowerRate"` // of the confidence bound of the long window
-	UpperRate   float64 `json:"upperRate"`
 	Firing      bool    `json:"firing"`
-	evident     bool    // the long window has enough evidence
+
+	target     PPM
+	confidence float64
+	evident    bool // the long window has enough evidence
+}
+
+// LowerRate returns the burn rate at the lower confidence bound of the long window. It and UpperRate are worked out when
+// asked for: they cost twenty times as much as the rest of an evaluation, and of most tenants nobody looks at them.
+func (b BurnRate) LowerRate() float64 {
+	lower, _ := bounds(b.LongCounts, b.confidence)
+	return burnRate(lower, b.target)
+}
+
+// UpperRate returns the burn rate at the upper confidence bound of the long window, 0 when that saw no request.
+func (b BurnRate) UpperRate() float64 {
+	if b.LongCounts.Total == 0 {
+		return 0
+	}
+	_, upper := bounds(b.LongCounts, b.confidence)
+	return burnRate(upper, b.target)
 }
 
 // Status is how one SLO stands for one tenant at a moment.

@@ -132,7 +132,7 @@ func statusViewOf(s *Status) statusView {
 	for i := range s.BurnRates {
 		b := &s.BurnRates[i]
 		v.BurnRates[i] = burnRateView{
-			alertView: alertViewOf(b.BurnWindow), Rate: b.LongRate, RateLower: b.LowerRate, RateUpper: b.UpperRate,
+			alertView: alertViewOf(b.BurnWindow), Rate: b.LongRate, RateLower: b.LowerRate(), RateUpper: b.UpperRate(),
 			ShortRate: b.ShortRate, Good: b.LongCounts.Good, Total: b.LongCounts.Total, ShortGood: b.ShortCounts.Good,
 			ShortTotal: b.ShortCounts.Total, Firing: b.Firing,
 		}
