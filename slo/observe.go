@@ -18,6 +18,10 @@ func observe(s *Snapshot) alerting.Observation {
 	for i := range s.SLOs {
 		definitions[s.SLOs[i].Name] = &s.SLOs[i]
 	}
+	fleet := make(map[string]*Status, len(s.Fleet))
+	for i := range s.Fleet {
+		fleet[s.Fleet[i].SLO] = &s.Fleet[i]
+	}
 	statuses := make(map[pair]*Status, len(s.Statuses))
 	for i := range s.Statuses {
 		st := &s.Statuses[i]
@@ -36,6 +40,9 @@ func observe(s *Snapshot) alerting.Observation {
 			return true // nobody asks for this alert any more
 		}
 		st, ok := statuses[pair{k.Rule, k.Tenant}]
+		if hasLeft(d, st, fleet[k.Rule], Severity(k.Severity)) {
+			return true
+		}
 		if !ok || k.Severity == alerting.Ticket && (st.firing(Page) != nil || !st.evaluated(Page)) {
 			return false
 		}
@@ -82,6 +89,27 @@ func (s *Status) evaluated(severity Severity) bool {
 		}
 	}
 	return true
+}
+
+// hasLeft reports whether a tenant has sent nothing for as long as the severity looks back, while others send. Nothing
+// hurts it any more, and waiting for its next request could keep the alert open for ever, so that whom it hurts next would
+// only be added to it. When all are silent, or counting began lately, silence says nothing. s is nil for a tenant without
+// any request in the SLO's window.
+func hasLeft(d *Definition, s, fleet *Status, severity Severity) bool {
+	if fleet == nil {
+		return false
+	}
+	longest := -1
+	for i := range fleet.BurnRates {
+		if b := &fleet.BurnRates[i]; b.Severity == severity && (longest < 0 || b.Long > fleet.BurnRates[longest].Long) {
+			longest = i
+		}
+	}
+	if longest < 0 {
+		return false
+	}
+	all := &fleet.BurnRates[longest]
+	return all.ShortCounts.Total > 0 && fleet.At.Sub(d.AppliedAt) >= all.Long && (s == nil || s.BurnRates[longest].LongCounts.Total == 0)
 }
 
 func (p Policy) has(severity Severity) bool {
