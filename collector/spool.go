@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +30,7 @@ type spool struct {
 	file *os.File
 	open *segment
 
-	mu     sync.Mutex // guards queue, bytes and openSince; never held across I/O
+	mu     sync.Mutex // guards queue with its members' notBefore, bytes and opened; never held across I/O
 	queue  []*segment // sealed, the oldest first
 	bytes  int64
 	opened time.Time // when the open segment began; zero without one
@@ -47,10 +48,11 @@ type segment struct {
 	spans   int   // while it is open
 
 	// Of the writer.
-	inserted  [tables]bool // acknowledged by ClickHouse in this process
-	attempts  int
-	notBefore time.Time
-	firstTry  uint64 // value of writer.finished when it was first tried
+	inserted [tables]bool // acknowledged by ClickHouse in this process
+	attempts int
+	firstTry uint64 // value of writer.finished when it was first tried
+
+	notBefore time.Time // guarded by spool.mu: others go first until then
 }
 
 const quarantineDir = "quarantine"
@@ -119,7 +121,11 @@ func (s *spool) append(rec []byte, spans int, now time.Time) error {
 // undo cuts off a record that could not be written whole. After a failed sync nobody knows what is on disk, so the
 // segment is closed either way; it counts up to what was synced before.
 func (s *spool) undo() {
-	if err := s.file.Truncate(s.open.size); err != nil {
+	err := s.file.Truncate(s.open.size)
+	if err == nil {
+		err = s.file.Sync() // else a crash of the machine may bring the record back
+	}
+	if err != nil {
 		s.log.Error("cannot cut a record that was not acknowledged off the spool; after a crash it may count", "segment", s.open.path, "error", err)
 	}
 	s.close()
@@ -186,12 +192,27 @@ func (s *spool) signal() {
 	}
 }
 
+// maxPostponed is how many segments may be postponed before age no longer seals: if there are so many, ClickHouse
+// refuses everything.
+const maxPostponed = 16
+
 // sealDue says whether the open segment should be sealed: it is old enough, and the writer has nothing else to do. While
-// the writer is behind, segments grow to their full size, so that ClickHouse gets few large inserts.
+// the writer is behind, segments grow to their full size, so that ClickHouse gets few large inserts. Segments that are
+// postponed keep nobody waiting.
 func (s *spool) sealDue(now time.Time, after time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.opened.IsZero() && now.Sub(s.opened) >= after && len(s.queue) == 0
+	if s.opened.IsZero() || now.Sub(s.opened) < after || len(s.queue) > maxPostponed {
+		return false
+	}
+	return !slices.ContainsFunc(s.queue, func(q *segment) bool { return !q.notBefore.After(now) })
+}
+
+// postpone lets the other segments go first until then.
+func (s *spool) postpone(seg *segment, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.notBefore = until
 }
 
 // full says whether the spool may take no more.
@@ -201,19 +222,30 @@ func (s *spool) full() bool {
 	return s.bytes >= s.maxBytes
 }
 
-// next returns the oldest sealed segment that may be tried now; else when to look again, zero for when ready is signalled.
+// next returns the sealed segment whose turn it is; else when to look again, zero for when ready is signalled. It is the
+// oldest one's turn, but one that was postponed stands behind those that were there by the time to which it was.
 func (s *spool) next(now time.Time) (seg *segment, later time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, q := range s.queue {
-		if !q.notBefore.After(now) {
-			return q, time.Time{}
-		}
-		if later.IsZero() || q.notBefore.Before(later) {
-			later = q.notBefore
+		switch {
+		case q.notBefore.After(now):
+			if later.IsZero() || q.notBefore.Before(later) {
+				later = q.notBefore
+			}
+		case seg == nil || q.due().Before(seg.due()):
+			seg = q
 		}
 	}
-	return nil, later
+	return seg, later
+}
+
+// due returns since when it has been the segment's turn.
+func (q *segment) due() time.Time {
+	if q.notBefore.After(q.created) {
+		return q.notBefore
+	}
+	return q.created
 }
 
 // load reads a segment into buf and parses it; the contents alias what is returned.

@@ -10,8 +10,8 @@ import (
 
 // writer empties the spool into ClickHouse, one segment at a time, the oldest first.
 //
-// While ClickHouse cannot be reached, it waits and tries again, for ever. When ClickHouse refuses a segment, the others
-// go first and the segment is tried again later.
+// While ClickHouse cannot be reached, it waits and tries again, for ever. When it is the segment that cannot be inserted,
+// because ClickHouse refuses it or the disk does not give it back, the others go first and it is tried again later.
 type writer struct {
 	spool  *spool
 	insert func(ctx context.Context, t table, token string, blocks [][]byte) error
@@ -30,7 +30,7 @@ type writer struct {
 const (
 	firstPause = 50 * time.Millisecond
 	longPause  = 5 * time.Second  // between attempts when ClickHouse is away
-	refusedMax = 60 * time.Second // between attempts of a segment that ClickHouse refuses
+	refusedMax = 60 * time.Second // between attempts of a segment that lets the others pass
 	logEvery   = 10 * time.Second
 
 	// tokenLife is how many segments after its first attempt a segment may be tried again. ClickHouse remembers the
@@ -94,21 +94,27 @@ func (w *writer) work(ctx context.Context, seg *segment) {
 		w.log.Error("cannot insert a segment; it stays in the spool and is tried again",
 			"segment", seg.path, "attempts", seg.attempts, "error", err)
 	}
-	var refused *refusedError
-	if errors.As(err, &refused) {
-		seg.notBefore = time.Now().Add(backoff(seg.attempts, refusedMax))
+	var another <-chan struct{} // ends the wait
+	if away := (*awayError)(nil); !errors.As(err, &away) {
+		w.spool.postpone(seg, time.Now().Add(backoff(seg.attempts, refusedMax)))
+		another = w.spool.ready
 	}
-	w.wait(ctx, time.Now().Add(backoff(w.failures, longPause)), nil)
+	w.wait(ctx, time.Now().Add(backoff(w.failures, longPause)), another)
 }
 
 func backoff(attempts int, most time.Duration) time.Duration {
 	return min(most, firstPause<<min(attempts-1, 20))
 }
 
+// awayError says that ClickHouse could not be asked, or not heard: no other segment would fare better now.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error { return e.error }
+
 // insertSegment inserts what ClickHouse does not have of the segment yet, and removes it.
 func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
 	buf, c, err := w.spool.load(seg, w.buf)
-	w.buf = buf[:0]
+	w.buf = reuse(buf)
 	if err != nil {
 		return err
 	}
@@ -122,7 +128,11 @@ func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
 		}
 		blocks, rows := c.blocks(t)
 		if rows > 0 {
-			if err := w.insert(ctx, t, seg.id.token(t), blocks); err != nil {
+			err := w.insert(ctx, t, seg.id.token(t), blocks)
+			if refused := (*refusedError)(nil); err != nil && !errors.As(err, &refused) {
+				return &awayError{err}
+			}
+			if err != nil {
 				return err
 			}
 		}

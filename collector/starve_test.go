@@ -1,0 +1,96 @@
+package collector
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nexis-limited/headroom/internal/testenv"
+)
+
+// startWithBadSegment runs a collector whose first segment cannot be inserted, for as long as bad says so, and returns
+// it when that segment has failed once.
+func startWithBadSegment(t *testing.T, db *testenv.ClickHouse, dir string, spoil func(path string), bad func() error) *running {
+	t.Helper()
+	c, err := New(Options{ClickHouseDSN: db.DSN, Dir: dir, Auth: keys{}, Logger: testLogger(t), Linger: time.Millisecond,
+		SealAfter: 10 * time.Millisecond, StopTimeout: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		mu    sync.Mutex
+		token string
+		tried = make(chan struct{})
+	)
+	insert := c.writer.insert
+	c.writer.insert = func(ctx context.Context, tb table, of string, blocks [][]byte) error {
+		mu.Lock()
+		first := token == ""
+		if first {
+			token = of
+		}
+		mine := of == token
+		mu.Unlock()
+		if first {
+			segments, _ := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
+			spoil(segments[0])
+			defer close(tried)
+		}
+		if mine {
+			if err := bad(); err != nil {
+				return err
+			}
+		}
+		return insert(ctx, tb, of, blocks)
+	}
+	r := run(t, c)
+	r.send(t, mixed(8, 1)...)
+	<-tried
+	return r
+}
+
+// While ClickHouse refuses one segment, what comes after it is there as soon as ever: it does not wait until a segment
+// is full.
+func TestRefusedSegmentDoesNotDelayOthers(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := startWithBadSegment(t, db, t.TempDir(), func(string) {}, func() error {
+		return &refusedError{status: http.StatusBadRequest, code: "117", text: "no"}
+	})
+	for n := range 3 {
+		r.send(t, mixed(8, 1)...)
+		awaitCounts(t, db, wantMixed(8*uint64(n+1)))
+	}
+}
+
+// The same holds for a segment that the disk does not give back.
+func TestUnreadableSegmentLetsOthersPass(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	r := startWithBadSegment(t, db, t.TempDir(), func(path string) {
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Error(err)
+		}
+	}, func() error { return errInjected })
+	for n := range 3 {
+		r.send(t, mixed(8, 1)...)
+		awaitCounts(t, db, wantMixed(8*uint64(n+1)))
+	}
+}
+
+func awaitCounts(t *testing.T, db *testenv.ClickHouse, want counts) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		got := countAll(t, db)
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("counts:\n got %+v\nwant %+v", got, want)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
