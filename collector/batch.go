@@ -212,11 +212,26 @@ func (c *committer) commit(now time.Time, last bool) {
 			c.recycle(b.cols)
 		}
 	}
+	c.record = reuse(c.record)
+	for i := range c.blocks {
+		c.blocks[i] = reuse(c.blocks[i])
+	}
+	for _, e := range c.encoders {
+		e.raw.Buf = reuse(e.raw.Buf)
+	}
 }
 
-// maxKept bounds the columns that are kept for reuse: those of an unusually large batch are left to the collector of
-// garbage.
+// maxKept bounds each piece of memory that is kept for reuse: that of an unusually large batch is left to the collector
+// of garbage.
 const maxKept = 32 << 20
+
+// reuse returns the memory of buf, emptied, unless it is unusually large.
+func reuse(buf []byte) []byte {
+	if cap(buf) > maxKept {
+		return nil
+	}
+	return buf[:0]
+}
 
 func (c *committer) recycle(cols *columns) {
 	if cap(cols.spans.attributes.values.buf)+cap(cols.spans.resource.values.buf) > maxKept {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 
@@ -103,8 +104,11 @@ func (c *Collector) tooLarge() error {
 	return fault.New(fault.TooLarge, "the body has more than %d bytes uncompressed: send smaller batches", c.opts.MaxBody)
 }
 
-// readFault tells a broken body from a connection that broke: the client's next attempt mends only the second.
+// readFault tells a client that was too slow, whose next attempt may be quicker, from a body that is broken.
 func readFault(err error, encoding string) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter, Message: "the body took too long to come", Err: err}
+	}
 	if encoding == "gzip" && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, new(flate.CorruptInputError)) || errors.Is(err, io.EOF)) {
 		return fault.Wrap(err, fault.Invalid, "the body is not gzip, though Content-Encoding says so: %s", err)
 	}

@@ -89,8 +89,15 @@ func (c *dictColumn) Type() proto.ColumnType { return "LowCardinality(String)" }
 // Rows implements proto.ColInput.
 func (c *dictColumn) Rows() int { return len(c.keys) }
 
+// maxKeptValues bounds the dictionaries that are kept for reuse: to clear a map takes as long as it ever was large.
+const maxKeptValues = 1 << 15
+
 // Reset implements proto.Resettable.
 func (c *dictColumn) Reset() {
+	if len(c.values) > maxKeptValues {
+		*c = dictColumn{}
+		return
+	}
 	c.keys = c.keys[:0]
 	clear(c.index)
 	clear(c.values)

@@ -65,16 +65,22 @@ type spanFields struct {
 	facts                     facts
 }
 
-// traces appends the spans of body to cols. On an error the body is malformed and cols are as they were before.
+// traces appends the spans of body to cols. On an error the body is malformed and cols are as they were before; after a
+// panic too, for they hold what others have sent.
 func (d *decoder) traces(body []byte, cols *columns, now time.Time) (outcome, error) {
 	d.cols, d.out, d.expanded = cols, outcome{}, 0
 	d.newest = uint64(now.Add(d.opts.maxFuture).UnixNano())
 	d.oldest = uint64(now.Add(-d.opts.retention).UnixNano())
-	m := cols.mark()
+	m, whole := cols.mark(), false
+	defer func() {
+		if !whole {
+			cols.cut(m)
+		}
+	}()
 	if err := d.request(body); err != nil {
-		cols.cut(m)
 		return outcome{}, err
 	}
+	whole = true
 	return d.out, nil
 }
 

@@ -126,7 +126,7 @@ func (c *Collector) traces(r *http.Request, who tenant.Identity, body []byte) (a
 		}
 	}()
 	b, out, err := c.committer.add(body, d, now)
-	settled = b != nil
+	settled = true
 	if err != nil {
 		c.window.settle(d, answer{}, err)
 		return answer{}, err
@@ -136,7 +136,7 @@ func (c *Collector) traces(r *http.Request, who tenant.Identity, body []byte) (a
 		c.window.settle(d, out.answer(), nil)
 		return out.answer(), nil
 	}
-	<-b.done
+	<-b.done // the committer settles it
 	return out.answer(), b.err
 }
 

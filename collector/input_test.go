@@ -1,8 +1,11 @@
 package collector
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
+	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -278,6 +281,31 @@ func TestTenantOfSpanWinsOverResource(t *testing.T) {
 	f("42", number("tenant.id", 42))
 	f("acme", text("tenant.id", ""))
 	f("münchen 1", text("tenant.id", "münchen 1"))
+}
+
+// A client that is slow may be quicker the next time: it is told to come again, not that its body is bad.
+func TestSlowBodyIsUnavailable(t *testing.T) {
+	r := start(t, testenv.NewClickHouse(t), t.TempDir(), func(o *Options) { o.ReadTimeout = 50 * time.Millisecond })
+	for _, encoding := range []string{"identity", "gzip"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = fmt.Fprintf(conn, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ingest\r\nContent-Type: application/x-protobuf\r\n"+
+			"Content-Encoding: %s\r\nContent-Length: 1000\r\n\r\n\x1f\x8b", encoding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: status %d, want 503", encoding, resp.StatusCode)
+		}
+	}
 }
 
 func TestOverloadIsUnavailable(t *testing.T) {
