@@ -229,11 +229,16 @@ func keyPrefix(text string) (string, error) {
 		return "", fault.New(fault.Unauthenticated, "no API key: send the header \"Authorization: Bearer hr_…\"")
 	}
 	parts := strings.Split(text, "_")
-	if len(parts) != 3 || parts[0] != keyMark ||
-		len(parts[1]) != base32Lower.EncodedLen(prefixBytes) || len(parts[2]) != base32Lower.EncodedLen(secretBytes) {
+	if len(parts) != 3 || parts[0] != keyMark || !encodes(parts[1], prefixBytes) || !encodes(parts[2], secretBytes) {
 		return "", fault.New(fault.Unauthenticated, "the API key is malformed: it has the form %s_…_…", keyMark)
 	}
 	return parts[1], nil
+}
+
+// encodes reports whether text is n bytes in base32. PostgreSQL would fail on bytes that are no text.
+func encodes(text string, n int) bool {
+	b, err := base32Lower.DecodeString(text)
+	return err == nil && len(b) == n && len(text) == base32Lower.EncodedLen(n)
 }
 
 // String lists the scopes of a key for people.

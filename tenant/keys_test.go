@@ -40,6 +40,8 @@ func TestKeyIsFoundByItsTextOnly(t *testing.T) {
 	refused("", "no API key")
 	refused("secret", "malformed")
 	refused(text+"a", "malformed")
+	refused("hr_\x00"+text[4:], "malformed")
+	refused("hr_\xff"+text[4:], "malformed")
 	refused(tenant.NewKeyText(), "unknown")
 	refused(text[:len(text)-1]+other(text[len(text)-1]), "unknown") // the right prefix, a wrong secret
 
