@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,15 +56,18 @@ func Translate(err error) error {
 			return fault.Wrap(err, fault.Conflict, "already exists (%s)", pg.ConstraintName)
 		case "23503": // foreign_key_violation
 			return fault.Wrap(err, fault.Conflict, "refers to something that does not exist (%s)", pg.ConstraintName)
-		case "23514", "22001", "22P02": // check_violation, too long, bad text representation
+		case "23514": // check_violation
 			return fault.Wrap(err, fault.Invalid, "not a valid value (%s)", pg.ConstraintName)
-		case "57P01", "57P03", "53300": // shutting down, starting up, too many connections
+		case "22001", "22P02", "22021", "22P05": // too long, bad text representation, no UTF-8 or a zero byte, the same in JSON
+			return fault.Wrap(err, fault.Invalid, "not a valid value")
+		case "57P01", "57P02", "57P03", "53300": // shutting down, crashed, starting up, too many connections
 			return fault.Wrap(err, fault.Unavailable, "the control database is not available")
 		}
 		return err
 	}
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
+	// A connection that cannot be made, one that breaks, no answer in time.
+	var network net.Error
+	if errors.As(err, new(*pgconn.ConnectError)) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.Wrap(err, fault.Unavailable, "the control database is not available")
 	}
 	return err

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -109,6 +111,9 @@ func TestTranslate(t *testing.T) {
 	f(fault.Conflict, `INSERT INTO control.tenants (id) VALUES ('a'), ('a')`)
 	f(fault.Invalid, `INSERT INTO control.tenants (id, plan) VALUES ('a', 'platinum')`)
 	f(fault.Conflict, `INSERT INTO control.sessions (hash, key_id, csrf_token, expires_at) VALUES (sha256('x'), 1, '', now())`)
+	f(fault.Invalid, `SELECT convert_from('\x00'::bytea, 'UTF8')`)
+	f(fault.Invalid, `SELECT '"\u0000"'::jsonb`)
+	f(fault.Unavailable, `SELECT pg_terminate_backend(pg_backend_pid())`)
 	f(fault.Internal, `SELECT 1/0`)
 	var n int
 	if err := postgres.Translate(pool.QueryRow(t.Context(), "SELECT 1 WHERE false").Scan(&n)); !fault.Is(err, fault.NotFound) {
@@ -116,6 +121,14 @@ func TestTranslate(t *testing.T) {
 	}
 	if postgres.Translate(nil) != nil {
 		t.Error("nil became an error")
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := pool.Exec(soon, "SELECT pg_sleep(10)"); !fault.Is(postgres.Translate(err), fault.Unavailable) {
+		t.Errorf("no answer in time: got %v", err)
+	}
+	if err := postgres.Translate(fmt.Errorf("receive message failed: %w", io.ErrUnexpectedEOF)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a connection that broke: got %v", err)
 	}
 	down, err := postgres.Open(t.Context(), "postgres://u:p@127.0.0.1:1/x")
 	if err != nil {
