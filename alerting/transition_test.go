@@ -118,6 +118,8 @@ func TestWords(t *testing.T) {
 	f(target(), "")
 	f(budget(0.5912), "59\u202f% left")
 	f(budget(-0.06), "overspent by 6\u202f%")
+	f(budget(-0.065), "overspent by 7\u202f%") // as the console's −7 %
+	f(budget(-499), "overspent by more than 999\u202f%")
 	f(budget(0), "no budget left")
 	f(points(0.2312), "23 points of budget")
 	f(points(0.0121), "1 point of budget")
@@ -127,4 +129,22 @@ func TestWords(t *testing.T) {
 	f(limit(&Burn{}), "")
 	f(last(time.Hour), "the last hour")
 	f(last(6*time.Hour), "the last 6\u202fh")
+}
+
+// How quickly somebody took an alert counts from when it last began to ask.
+func TestAcknowledgedAfter(t *testing.T) {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	a := openAlert([]Condition{{Rule: "r", Severity: Page, Tenant: "acme", Burn: Burn{Rate: 20}}}, at)
+	f := func(acked time.Duration, want string) {
+		t.Helper()
+		taken := at.Add(acked)
+		a.State, a.AckedBy, a.AckedAt = Acknowledged, "somebody", &taken
+		if got := NewView(a, nil, "").AckedAfter; got != want {
+			t.Errorf("acknowledged after %q, want %q", got, want)
+		}
+	}
+	f(90*time.Second, "1\u202fmin 30\u202fs")
+	reopened := at.Add(time.Hour)
+	a.ReopenedAt = &reopened
+	f(time.Hour+time.Minute, "1\u202fmin")
 }

@@ -92,7 +92,11 @@ func NewView(a *Alert, names map[tenant.ID]string, base string) *View {
 	}
 	v.For = theme.Duration(v.At.Sub(v.Since))
 	if a.AckedAt != nil {
-		v.AckedAfter = theme.Duration(a.AckedAt.Sub(a.OpenedAt))
+		told := a.OpenedAt
+		if a.ReopenedAt != nil { // nobody had acknowledged it then
+			told = *a.ReopenedAt
+		}
+		v.AckedAfter = theme.Duration(a.AckedAt.Sub(told))
 	}
 	v.OpenURL = v.URL
 	if v.Count == 1 {

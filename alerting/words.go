@@ -17,7 +17,7 @@ import (
 func budget(left float64) string {
 	switch {
 	case left < 0:
-		return "overspent by " + theme.Budget(-left)
+		return "overspent by " + theme.Overspent(left)
 	case left == 0:
 		return "no budget left"
 	}

@@ -24,7 +24,7 @@ func budgetBar(left float64) meter {
 		m.Width, m.Title = "0", "no data"
 		return m
 	case left < 0:
-		m.Class, m.Title = "over", theme.Budget(-left)+" overspent"
+		m.Class, m.Title = "over", theme.Overspent(left)+" overspent"
 		m.Width = percent(min(-left, 1))
 		return m
 	case left < 0.25:

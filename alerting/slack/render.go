@@ -38,7 +38,7 @@ func Message(v *alerting.View) alerting.Rendered {
 		buttons = append(buttons, all)
 	}
 	blocks = append(blocks, slackgo.NewActionBlock("", buttons...),
-		slackgo.NewContextBlock("", slackgo.NewTextBlockObject(slackgo.MarkdownType, rule(v), false, false)))
+		slackgo.NewContextBlock("", mrkdwn(rule(v))))
 	return rendered(v.Text, blocks)
 }
 
@@ -168,8 +168,14 @@ func when(t, now time.Time) string {
 	return fmt.Sprintf("<!date^%d^%s|%s UTC>", t.Unix(), format, theme.Stamp(t, now))
 }
 
-func section(mrkdwn string) slackgo.Block {
-	return slackgo.NewSectionBlock(slackgo.NewTextBlockObject(slackgo.MarkdownType, cut(mrkdwn, maxSection), false, false), nil, nil)
+func section(text string) slackgo.Block {
+	return slackgo.NewSectionBlock(mrkdwn(cut(text, maxSection)), nil, nil)
+}
+
+// mrkdwn is text whose marks Slack follows. It is verbatim: otherwise Slack would make links and mentions of its own out
+// of names such as @here or example.com.
+func mrkdwn(text string) *slackgo.TextBlockObject {
+	return slackgo.NewTextBlockObject(slackgo.MarkdownType, text, false, true)
 }
 
 func link(t alerting.TenantView) string {

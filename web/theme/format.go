@@ -116,6 +116,15 @@ func Budget(left float64) string {
 	return sign(strconv.FormatFloat(p, 'f', 0, 64)) + NarrowSpace + "%"
 }
 
+// Overspent returns how far below empty a budget is, in the same whole percent as Budget: -0.06 is "6 %".
+func Overspent(left float64) string {
+	p := -math.Floor(left*100 + 1e-9)
+	if p > 999 {
+		return "more than 999" + NarrowSpace + "%"
+	}
+	return strconv.FormatFloat(p, 'f', 0, 64) + NarrowSpace + "%"
+}
+
 // Burn returns a burn rate with its sign: "106×", below 10 with one digit "9.4×".
 func Burn(rate float64) string {
 	switch {

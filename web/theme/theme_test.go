@@ -52,6 +52,9 @@ func TestNumbers(t *testing.T) {
 	f(Budget(0), "0 %")
 	f(Budget(-0.06), "−6 %")
 	f(Budget(-40), "below −999 %")
+	f(Overspent(-0.06), "6 %")
+	f(Overspent(-0.0001), "1 %")
+	f(Overspent(-40), "more than 999 %")
 
 	f(Burn(106.2), "106×")
 	f(Burn(9.44), "9.4×")
