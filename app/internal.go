@@ -23,8 +23,6 @@ type health struct {
 const checkTimeout = 2 * time.Second
 
 func (h *health) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
-	defer cancel()
 	status, answer := http.StatusOK, map[string]string{"headroom": "ok"}
 	var checks map[string]func(context.Context) error
 	if h.started.Load() {
@@ -33,10 +31,12 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 		status, answer["headroom"] = http.StatusServiceUnavailable, "starting or stopping"
 	}
 	for name, check := range checks {
+		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
 		answer[name] = "ok"
 		if err := check(ctx); err != nil {
 			status, answer[name] = http.StatusServiceUnavailable, err.Error()
 		}
+		cancel()
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

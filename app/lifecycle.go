@@ -84,3 +84,17 @@ func (l *lifecycle) stop() error {
 	l.parts = nil
 	return errors.Join(errs...)
 }
+
+// unlessStuck makes a stop with a bound of one that has none.
+func unlessStuck(stop func()) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		done := make(chan struct{})
+		go func() { defer close(done); stop() }()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -39,9 +39,11 @@ func TestLifecycleBoundsAStop(t *testing.T) {
 		release := make(chan struct{})
 		l.run("stuck", 3*time.Second, func(context.Context) error { <-release; return nil })
 		started := time.Now()
+		l.onStop("hung", 2*time.Second, unlessStuck(func() { <-release }))
 		err := l.stop()
-		if err == nil || !strings.Contains(err.Error(), "cannot stop stuck") || time.Since(started) != 3*time.Second {
-			t.Errorf("got %v after %v, want an error that names the part after 3 s", err, time.Since(started))
+		if err == nil || !strings.Contains(err.Error(), "cannot stop stuck") || !strings.Contains(err.Error(), "cannot stop hung") ||
+			time.Since(started) != 5*time.Second {
+			t.Errorf("got %v after %v, want an error that names both parts after 5 s", err, time.Since(started))
 		}
 		close(release)
 		l.started.Wait()

@@ -37,7 +37,7 @@ func listen(ctx context.Context, l *lifecycle, log *slog.Logger, name, addr stri
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.With("component", name).Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(log.With("component", name).Handler(), slog.LevelError), // handlers that panicked
 	}
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -113,9 +113,15 @@ func (a *app) start(ctx context.Context) error {
 	if err := a.prepareDatabases(ctx); err != nil {
 		return err
 	}
-	key, made, err := ensureKeyFile(ctx, a.keys, a.adminKeyFile(), "owner", adminScopes)
-	if err != nil {
-		return err
+	var (
+		key  string
+		made bool
+		err  error
+	)
+	if a.has(RoleConsole) { // a collector's disk is no place for a key to everything
+		if key, made, err = ensureKeyFile(ctx, a.keys, a.adminKeyFile(), "owner", adminScopes); err != nil {
+			return err
+		}
 	}
 	if err := a.build(); err != nil {
 		return err
@@ -171,7 +177,7 @@ func (a *app) connect(ctx context.Context) error {
 	if a.pool, err = postgres.Open(context.WithoutCancel(ctx), a.Postgres); err != nil {
 		return err
 	}
-	a.life.onStop("PostgreSQL connections", stopBound, func(context.Context) error { a.pool.Close(); return nil })
+	a.life.onStop("PostgreSQL connections", stopBound, unlessStuck(a.pool.Close))
 	if a.ch, err = clickhouse.Open(a.ClickHouse); err != nil {
 		return err
 	}
