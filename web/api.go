@@ -2,8 +2,10 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -77,8 +79,13 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 			}
 			next(hctx)
 		}},
-	}, func(ctx context.Context, in *In) (*Out, error) {
-		out, err := handler(ctx, in)
+	}, func(ctx context.Context, in *In) (out *Out, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				out, err = nil, api.problem(ctx, op, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			}
+		}()
+		out, err = handler(ctx, in)
 		if err != nil {
 			return nil, api.problem(ctx, op, err)
 		}

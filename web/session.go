@@ -61,8 +61,8 @@ func SessionFrom(ctx context.Context) (*Session, bool) {
 func (a *Auth) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h := r.Header.Get("Authorization"); h != "" {
-			token, ok := strings.CutPrefix(h, "Bearer ")
-			if !ok {
+			scheme, token, ok := strings.Cut(h, " ")
+			if !ok || !strings.EqualFold(scheme, "Bearer") {
 				err := fault.New(fault.Unauthenticated, "the Authorization header must be \"Bearer KEY\"")
 				setErrorHeaders(w.Header(), err)
 				WriteProblem(w, err)

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -167,6 +168,24 @@ func TestFeaturesMayNameTheirBodiesAlike(t *testing.T) {
 	}
 }
 
+func TestPanicOfAnOperationIsAnInternalError(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	r := chi.NewRouter()
+	api := web.NewAPI(r, "test", slog.New(slog.NewTextHandler(&log, nil)))
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/a", ID: "get-a", Scope: tenant.ScopeQuery},
+		func(context.Context, *struct{}) (*struct{}, error) { panic("secret") })
+	rec := httptest.NewRecorder()
+	who := tenant.Identity{Scopes: []tenant.Scope{tenant.ScopeQuery}}
+	r.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/api/v1/a", nil).WithContext(tenant.WithIdentity(t.Context(), who)))
+	if rec.Code != http.StatusInternalServerError || strings.Contains(rec.Body.String(), "secret") {
+		t.Errorf("got %d %s, want 500 without the panic's text", rec.Code, rec.Body)
+	}
+	if !strings.Contains(log.String(), "secret") || !strings.Contains(log.String(), "get-a") || !strings.Contains(log.String(), "session_test.go") {
+		t.Errorf("the log has not the panic, its operation and its stack: %s", &log)
+	}
+}
+
 func TestAPIAsksForTheScope(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -184,6 +203,7 @@ func TestAPIAsksForTheScope(t *testing.T) {
 	f(401, "must be", "Authorization", "Basic eDp5")
 	f(403, "does not have the scope admin", "Authorization", "Bearer "+reader)
 	f(200, `"name":"owner"`, "Authorization", "Bearer "+admin)
+	f(200, `"name":"owner"`, "Authorization", "bearer "+admin)
 
 	bad := func(body, want string) {
 		t.Helper()
