@@ -70,14 +70,26 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// writeFile replaces a file atomically, so that a crash leaves the old or the new content and nothing else.
+// writeFile replaces a file atomically, so that a crash, of the machine too, leaves the old or the new content and
+// nothing else: a cluster whose password is lost is lost.
 func writeFile(path, content string) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(content), 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return fmt.Errorf("cannot write %q: %w", path, err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("cannot write %q: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("cannot write %q: %w", path, err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("cannot write %q: %w", path, err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("cannot make %q durable: %w", path, err)
 	}
 	return nil
 }
