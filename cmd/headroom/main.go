@@ -78,6 +78,7 @@ func main() {
 	slog.SetDefault(log)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.Bind(log)
 	err := k.Run()

@@ -122,7 +122,8 @@ func (c *enginesExecCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if len(argv) == 0 {
 		return errors.New("engines exec: no command given: headroom engines exec -- COMMAND [ARGUMENTS]")
 	}
-	code, err := engines.Exec(ctx, engines.Options{Logger: log}, argv, nil)
+	// Not ctx, which a signal ends: Exec passes signals on, and what they mean is the command's to say.
+	code, err := engines.Exec(context.WithoutCancel(ctx), engines.Options{Logger: log}, argv, nil)
 	if err != nil {
 		return err
 	}
