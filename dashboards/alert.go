@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nexis-limited/headroom/alerting"
+	"github.com/nexis-limited/headroom/tenant"
 )
 
 // Alerts is what the console needs of alerting; *alerting.Service is one.
@@ -29,6 +30,31 @@ func (c *Console) openAlerts(ctx context.Context) ([]*alerting.View, error) {
 		return nil, err
 	}
 	return c.opts.Alerts.Views(ctx, list), nil
+}
+
+// tenantAlert is an open alert in which a tenant burns.
+type tenantAlert struct {
+	*alerting.View
+	Since time.Time // when it began for this tenant; others may have burned before
+}
+
+// openAlertsOf returns the open alerts in which the tenant burns.
+func (c *Console) openAlertsOf(ctx context.Context, id tenant.ID) ([]tenantAlert, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	list, err := c.opts.Alerts.List(ctx, alerting.Filter{Open: true, Tenant: &id, Limit: maxOpen})
+	if err != nil {
+		return nil, err
+	}
+	var alerts []tenantAlert
+	for i, v := range c.opts.Alerts.Views(ctx, list) {
+		for _, m := range list[i].Burning() {
+			if m.Tenant == id {
+				alerts = append(alerts, tenantAlert{v, m.StartedAt.UTC()})
+			}
+		}
+	}
+	return alerts, nil
 }
 
 // message is what was told of an alert, or would have been.

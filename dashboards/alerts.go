@@ -18,7 +18,7 @@ import (
 
 // What the page shows.
 const (
-	maxAlerts        = 20 // of the open ones, and of those that resolved
+	maxResolved      = 20
 	maxNotifications = 500
 )
 
@@ -114,11 +114,11 @@ func (c *Console) newAlerts(r *http.Request) (*alertsData, error) {
 func (c *Console) readAlerts(ctx context.Context, d *alertsData) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	open, err := c.opts.Alerts.List(ctx, alerting.Filter{Open: true, Limit: maxAlerts})
+	open, err := c.opts.Alerts.List(ctx, alerting.Filter{Open: true, Limit: maxOpen})
 	if err != nil {
 		return err
 	}
-	resolved, err := c.opts.Alerts.List(ctx, alerting.Filter{State: alerting.Resolved, Limit: maxAlerts})
+	resolved, err := c.opts.Alerts.List(ctx, alerting.Filter{State: alerting.Resolved, Limit: maxResolved})
 	if err != nil {
 		return err
 	}

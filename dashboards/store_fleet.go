@@ -57,11 +57,12 @@ func (s *store) totalsAcrossTenants(ctx context.Context, w window, product strin
 	return list, err
 }
 
-// productsAcrossTenants returns the names of all products that had requests in the last 30 days.
+// productsAcrossTenants returns the names of all products that had requests in the last 30 days. Requests without a
+// product are in no filter: its empty value means all.
 func (s *store) productsAcrossTenants(ctx context.Context) ([]string, error) {
 	var list []string
 	err := s.query(ctx, "the products",
-		`SELECT DISTINCT product FROM latency_1h WHERE hour >= now() - INTERVAL 30 DAY ORDER BY product`,
+		`SELECT DISTINCT product FROM latency_1h WHERE hour >= now() - INTERVAL 30 DAY AND product != '' ORDER BY product`,
 		func(rows driver.Rows) error {
 			var p string
 			if err := rows.Scan(&p); err != nil {

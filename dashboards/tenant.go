@@ -54,7 +54,7 @@ type sloRow struct {
 // Gone says when the budget runs out, or that it lasts.
 func (r sloRow) Gone(now time.Time) string {
 	switch {
-	case r.State == slo.StateNoData:
+	case r.Total == 0:
 		return "no traffic"
 	case r.ErrorBudgetRemaining <= 0:
 		return "overspent"
@@ -98,7 +98,7 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	d := &tenantData{layout: l, ID: id, Plan: tenant.Starter, Name: tenant.Tenant{ID: id}.DisplayName()}
 	var snap *slo.Snapshot
 	var points []point
-	var alerts []*alerting.View
+	var alerts []tenantAlert
 	var g errgroup.Group
 	ctx := r.Context()
 	g.Go(func() error {
@@ -135,7 +135,7 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	})
 	g.Go(func() error {
 		var err error
-		if alerts, err = c.openAlerts(ctx); err != nil {
+		if alerts, err = c.openAlertsOf(ctx, id); err != nil {
 			c.failed(ctx, "the open alerts", err)
 		}
 		return nil
@@ -167,7 +167,7 @@ func closed(w window) window {
 	return w
 }
 
-func (d *tenantData) fill(snap *slo.Snapshot, alerts []*alerting.View, points []point) {
+func (d *tenantData) fill(snap *slo.Snapshot, alerts []tenantAlert, points []point) {
 	limit := math.NaN()
 	if snap != nil {
 		d.Statuses = statusesOf(snap, d.ID)
@@ -175,7 +175,7 @@ func (d *tenantData) fill(snap *slo.Snapshot, alerts []*alerting.View, points []
 	}
 	for i := range d.Statuses {
 		s := &d.Statuses[i]
-		if s.State != slo.StateNoData && (d.Tightest == nil || s.ErrorBudgetRemaining < d.Tightest.ErrorBudgetRemaining) {
+		if s.Total > 0 && (d.Tightest == nil || s.ErrorBudgetRemaining < d.Tightest.ErrorBudgetRemaining) {
 			d.Tightest = s.Status
 		}
 		if d.Worst == nil && len(s.BurnRates) > 0 && s.State != slo.StateNoData {
@@ -226,7 +226,7 @@ func limitOf(rows []sloRow) float64 {
 }
 
 // verdictOfTenant says how one tenant is doing.
-func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []*alerting.View) tenantVerdict {
+func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []tenantAlert) tenantVerdict {
 	if snap == nil {
 		return tenantVerdict{Glyph: "nodata", Word: "Unknown", Bold: "Whether anything burns is not known now."}
 	}
@@ -249,7 +249,7 @@ func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []*alerting.View)
 		v.Bold = worst.Title + ": " + badShare(burn.LongCounts, worst.Threshold) + " in the last " + theme.Duration(burn.Long)
 		for _, a := range alerts {
 			if a.Rule == worst.SLO && stateOf(a.Severity) == worst.State {
-				v.Alert = a
+				v.Alert = a.View
 				v.Bold += ", since " + theme.Stamp(a.Since, d.Now)
 			}
 		}
@@ -268,13 +268,14 @@ func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []*alerting.View)
 	case worst.State == slo.StateWatching && burn != nil:
 		v.Bold = worst.Title + ": " + theme.Num(burn.LongCounts.Bad()) + " of " + theme.Num(burn.LongCounts.Total) +
 			" failed: too few to wake anybody."
-	case worst.State == slo.StateNoData:
+	case d.Tightest == nil:
 		v.Bold = "No traffic that an SLO counts. The budgets are full."
 	default:
 		v.Bold = "Within all its targets."
-		if d.Tightest != nil {
-			v.Context = append(v.Context, "Tightest: "+d.Tightest.Title+", "+theme.Budget(d.Tightest.ErrorBudgetRemaining)+" of the budget left.")
+		if worst.State == slo.StateNoData {
+			v.Bold = "No traffic lately that an SLO counts."
 		}
+		v.Context = append(v.Context, "Tightest: "+d.Tightest.Title+", "+theme.Budget(d.Tightest.ErrorBudgetRemaining)+" of the budget left.")
 	}
 	return v
 }

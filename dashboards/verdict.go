@@ -91,6 +91,7 @@ func burnOfGroup(snap *slo.Snapshot, members []*slo.Status, name func(tenant.ID)
 			if r.Long == pair.Long {
 				counts.Good += r.LongCounts.Good
 				counts.Total += r.LongCounts.Total
+				break // two pairs may share a long window
 			}
 		}
 	}
@@ -169,7 +170,7 @@ func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHisto
 			}
 		default:
 			v.Context = "Of " + theme.Count(h.Tenants, "tenant", "tenants") + " with traffic, " + theme.Num(h.Overspent) + " overspent and " +
-				theme.Num(h.Low) + " have less than a quarter of a budget left."
+				theme.Count(h.Low, "has", "have") + " less than a quarter of a budget left."
 		}
 		return v
 	}
@@ -194,8 +195,11 @@ func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHisto
 		v.Bold += " since " + theme.Stamp(since, now) + " UTC"
 	}
 	v.Bold += "."
-	if fine := h.Tenants - hurt; fine > 0 {
-		v.Context = "For the other " + theme.Count(fine, "tenant", "tenants") + " with traffic nothing burns."
+	switch fine := h.Tenants - hurt; {
+	case fine == 1:
+		v.Context = "For the other tenant with traffic nothing burns."
+	case fine > 1:
+		v.Context = "For the other " + theme.Num(fine) + " tenants with traffic nothing burns."
 	}
 	return v
 }

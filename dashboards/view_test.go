@@ -13,6 +13,7 @@ import (
 	"github.com/nexis-limited/headroom/alerting"
 	"github.com/nexis-limited/headroom/slo"
 	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web/theme"
 )
 
 var day = time.Date(2026, 11, 24, 9, 52, 0, 0, time.UTC)
@@ -147,7 +148,7 @@ func TestVerdictTakesTheWordsOfTheAlert(t *testing.T) {
 	}
 	rows := mergeRows(nil, snap, nil, "")
 	v := verdictOf(snap, burns, rows, budgetsOf(rows), day)
-	if v.Bold != "Pay burns for 2 tenants since 09:14 UTC." || v.Context != "For the other 1 tenant with traffic nothing burns." || v.Glyph != "page" {
+	if v.Bold != "Pay burns for 2 tenants since 09:14 UTC." || v.Context != "For the other tenant with traffic nothing burns." || v.Glyph != "page" {
 		t.Errorf("got %+v", v)
 	}
 	// An alert that nothing burns for any more is still told.
@@ -157,6 +158,29 @@ func TestVerdictTakesTheWordsOfTheAlert(t *testing.T) {
 	if v := verdictOf(nil, nil, nil, budgetHistogram{}, day); !strings.Contains(v.Bold, "not known") {
 		t.Errorf("without SLOs: %+v", v)
 	}
+}
+
+// Silence does not fill a budget, and an alert begins for each tenant in its own time.
+func TestVerdictOfTenant(t *testing.T) {
+	f := func(s slo.Status, alerts []tenantAlert, bold string, context ...string) {
+		t.Helper()
+		d := &tenantData{layout: &layout{Now: day}, ID: s.Tenant, Statuses: []sloRow{{Status: &s}}}
+		if s.Total > 0 {
+			d.Tightest = &s
+		}
+		v := verdictOfTenant(d, &slo.Snapshot{}, alerts)
+		if got := strings.ReplaceAll(v.Bold+"|"+strings.Join(v.Context, "|"), "\u202f", " "); got != strings.Join(append([]string{bold}, context...), "|") {
+			t.Errorf("got %q", got)
+		}
+	}
+	idle := status("pay", "acme", slo.StateNoData, 0.4, 0)
+	f(idle, nil, "No traffic lately that an SLO counts.", "Tightest: Pay, 40 % of the budget left.")
+	idle.Counts = slo.Counts{}
+	f(idle, nil, "No traffic that an SLO counts. The budgets are full.", "")
+	view := &alerting.View{Rule: "pay", Severity: alerting.Page, Since: day.Add(-time.Hour)}
+	f(status("pay", "acme", slo.StatePage, 0.4, 100), []tenantAlert{{view, day.Add(-5 * time.Minute)}},
+		"Pay: 10 % fail: 10 of 100 in the last 1 h, since "+theme.Clock(day.Add(-5*time.Minute))+".",
+		"That is 100× what the budget allows; 40 % is left.", "No other tenant burns this SLO.")
 }
 
 func TestChartsHoldNoNaN(t *testing.T) {
