@@ -1,6 +1,7 @@
 package slo
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -202,4 +203,29 @@ func TestSnapshotIsShared(t *testing.T) {
 	if s, err := e.reader.Snapshot(t.Context()); err != nil || s == first {
 		t.Errorf("a forgotten snapshot came back: %v", err)
 	}
+}
+
+// An evaluation that began before a change does not answer for what is true after it.
+func TestForgetDuringAnEvaluation(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.apply(t, yamlSLO("pay", "99.9"))
+	e.reader.o.Plans = plansFunc(func() { // read when the definitions have been
+		e.apply(t, yamlSLO("search", "99.9"))
+		e.reader.Forget()
+		e.reader.o.Plans = e.plans
+	})
+	if s, err := e.reader.Snapshot(t.Context()); err != nil || len(s.SLOs) != 1 {
+		t.Fatalf("the change was seen too early: %+v, %v", s, err)
+	}
+	if s, err := e.reader.Snapshot(t.Context()); err != nil || len(s.SLOs) != 2 {
+		t.Errorf("the change was not seen: %+v, %v", s, err)
+	}
+}
+
+type plansFunc func()
+
+func (f plansFunc) Plans(context.Context) (map[tenant.ID]tenant.Plan, error) {
+	f()
+	return nil, nil
 }

@@ -26,7 +26,7 @@ type ReaderOptions struct {
 	Database   string // that the connection uses, for the second wall of tenant-scoped reads
 	Store      *Store
 	Plans      Plans
-	MaxAge     time.Duration // how old Snapshot's answer may be; 10 s by default
+	MaxAge     time.Duration // how old Snapshot's answer may be; 15 s by default, so that it lasts from one of the engine's to the next
 }
 
 // Reader reads how SLOs stand. It is safe for concurrent use.
@@ -34,9 +34,13 @@ type Reader struct {
 	o      ReaderOptions
 	flight singleflight.Group
 
-	mu   sync.Mutex // guards last; never held across a query
-	last *Snapshot
+	mu      sync.Mutex // guards last and changes; never held across a query
+	last    *Snapshot
+	changes int // of definitions, as far as this process made them
 }
+
+// snapshotFlight names the evaluation that several callers wait for.
+const snapshotFlight = "snapshot"
 
 // evaluationTimeout bounds an evaluation that several callers wait for.
 const evaluationTimeout = 30 * time.Second
@@ -47,7 +51,7 @@ func NewReader(o ReaderOptions) (*Reader, error) {
 		return nil, fmt.Errorf("cannot make an SLO reader without ClickHouse, its database's name, store and plans")
 	}
 	if o.MaxAge == 0 {
-		o.MaxAge = 10 * time.Second
+		o.MaxAge = 15 * time.Second
 	}
 	return &Reader{o: o}, nil
 }
@@ -59,7 +63,7 @@ func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return s, nil
 	}
 	// The evaluation serves all who wait, so the first one's leaving must not end it.
-	result := r.flight.DoChan("snapshot", func() (any, error) {
+	result := r.flight.DoChan(snapshotFlight, func() (any, error) {
 		if s := r.cached(); s != nil {
 			return s, nil
 		}
@@ -87,15 +91,20 @@ func (r *Reader) cached() *Snapshot {
 	return nil
 }
 
-// Forget makes the next Snapshot evaluate anew: after SLOs have changed.
+// Forget makes the next Snapshot evaluate anew, also when an evaluation runs: after SLOs have changed.
 func (r *Reader) Forget() {
 	r.mu.Lock()
 	r.last = nil
+	r.changes++
 	r.mu.Unlock()
+	r.flight.Forget(snapshotFlight)
 }
 
 // Evaluate evaluates every SLO for every tenant as of now, which Snapshot then answers from. It crosses tenants.
 func (r *Reader) Evaluate(ctx context.Context, now time.Time) (*Snapshot, error) {
+	r.mu.Lock()
+	changes := r.changes
+	r.mu.Unlock()
 	defs, err := r.o.Store.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the SLOs: %w", err)
@@ -110,7 +119,7 @@ func (r *Reader) Evaluate(ctx context.Context, now time.Time) (*Snapshot, error)
 	}
 	s := newSnapshot(defs, counts, plans, now)
 	r.mu.Lock()
-	if r.last == nil || r.last.At.Before(s.At) {
+	if changes == r.changes && (r.last == nil || r.last.At.Before(s.At)) {
 		r.last = s
 	}
 	r.mu.Unlock()
