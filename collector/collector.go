@@ -103,7 +103,9 @@ type Collector struct {
 	writer    *writer
 	handler   http.Handler
 	inflight  atomic.Int64 // bytes of bodies that are not acknowledged
-	quiet     atomic.Int64 // Unix time of the next log line about refused requests
+	quiet     atomic.Int64 // Unix nanoseconds of the next log line about refused requests
+
+	turningJSON sync.Mutex // held while a JSON body is turned into protobuf, which takes many times its size
 }
 
 // New opens the spool, mends what a crash left, and returns a collector that stores nothing before Run is called. It

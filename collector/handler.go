@@ -59,7 +59,7 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, asJSON bool,
 	metrics.bytes.Add(b.buf.Len())
 	src := b.buf.Bytes()
 	if asJSON {
-		if src, err = fromJSON(r.URL.Path, src); err != nil {
+		if src, err = c.fromJSON(r.URL.Path, src); err != nil {
 			return answer{}, err
 		}
 	}

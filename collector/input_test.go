@@ -24,6 +24,7 @@ import (
 	logscollector "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	metricscollector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 
+	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/internal/testenv"
 )
 
@@ -216,7 +217,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		t.Errorf("%d spans were stored, want 1", got.spans)
 	}
 	if resp := r.post(t, "/v1/traces", []byte("{"), "Content-Type", "application/json"); resp.status != 400 ||
-		!strings.HasPrefix(string(resp.body), `{"code":3,"message":"the body is no JSON`) {
+		!strings.HasPrefix(string(resp.body), `{"code":3,"message":"the body is no OTLP/JSON`) {
 		t.Errorf("bad JSON: %d %q", resp.status, resp.body)
 	}
 }
@@ -242,6 +243,38 @@ func TestJSONIsStoredToo(t *testing.T) {
 	if want := "5B8EFFF798038103D269B633813FC60CEEE19B7EC3C1B174js7"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+func TestHexToBase64(t *testing.T) {
+	f := func(in, want string) {
+		t.Helper()
+		if got, err := hexToBase64([]byte(in)); err != nil || string(got) != want {
+			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
+		}
+	}
+	f(`{"traceId":"0102","name":"0102"}`, `{"traceId":"AQI=","name":"0102"}`)
+	f(`{"parent_span_id" : "",`+"\n"+`"spanId" :`+"\t"+`"ff"}`, `{"parent_span_id" : "",`+"\n"+`"spanId" :`+"\t"+`"/w=="}`)
+	f(`{"a":"\"traceId\":","b\\":"ff"}`, `{"a":"\"traceId\":","b\\":"ff"}`)
+	f(`{"traceId":7,"a":"ff","key":"traceId","value":"ff","list":["spanId","ff"]}`, `{"traceId":7,"a":"ff","key":"traceId","value":"ff","list":["spanId","ff"]}`)
+	f(`{"traceId`, `{"traceId`)
+	f(`{"traceId":"`, `{"traceId":"`)
+	for in, kind := range map[string]fault.Kind{
+		`{"traceId":"xyz"}`: fault.Invalid,
+		`[` + strings.Repeat(`{},`, maxJSONObjects) + `{}]`: fault.TooLarge,
+	} {
+		if _, err := hexToBase64([]byte(in)); !fault.Is(err, kind) {
+			t.Errorf("%.20s: got %v, want %v", in, err, kind)
+		}
+	}
+}
+
+func FuzzFromJSON(f *testing.F) {
+	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00ff","spanId":"","name":"a\"b"}]}]}]}`))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if body, err := new(Collector).fromJSON("/v1/traces", src); err == nil {
+			_, _, _ = decodeBody(body, time.Now())
+		}
+	})
 }
 
 func TestOtherSignalsArePartialSuccess(t *testing.T) {

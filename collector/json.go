@@ -1,11 +1,8 @@
 package collector
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 
 	logs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
@@ -16,8 +13,16 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// fromJSON turns an OTLP/JSON body into protobuf. It is the slow path: services send protobuf, people try JSON.
-func fromJSON(path string, src []byte) ([]byte, error) {
+// A JSON body can come to a message of many times its size: "{}," may be a span. These bound how deep a body nests and
+// how many objects it has; OTLP's own nesting, and 20 MiB of real spans, fit easily.
+const (
+	maxJSONDepth   = 200
+	maxJSONObjects = 1 << 20
+)
+
+// fromJSON turns an OTLP/JSON body into protobuf. It is the slow path: services send protobuf, people try JSON. So one
+// body is turned at a time, however many come.
+func (c *Collector) fromJSON(path string, src []byte) ([]byte, error) {
 	var msg proto.Message
 	switch path {
 	case "/v1/traces":
@@ -27,20 +32,13 @@ func fromJSON(path string, src []byte) ([]byte, error) {
 	default:
 		msg = new(logs.ExportLogsServiceRequest)
 	}
-	dec := json.NewDecoder(bytes.NewReader(src))
-	dec.UseNumber()
-	var doc any
-	if err := dec.Decode(&doc); err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "the body is no JSON: %s", err)
-	}
-	if err := hexToBase64(doc, 0); err != nil {
+	c.turningJSON.Lock()
+	defer c.turningJSON.Unlock()
+	src, err := hexToBase64(src)
+	if err != nil {
 		return nil, err
 	}
-	fixed, err := json.Marshal(doc)
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode JSON: %w", err)
-	}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(fixed, msg); err != nil {
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxJSONDepth}).Unmarshal(src, msg); err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "the body is no OTLP/JSON: %s", err)
 	}
 	out, err := proto.Marshal(msg)
@@ -50,40 +48,70 @@ func fromJSON(path string, src []byte) ([]byte, error) {
 	return out, nil
 }
 
-// maxJSONDepth bounds how deep a document is followed: OTLP's own nesting and that of attribute values fit easily.
-const maxJSONDepth = 200
-
-// hexToBase64 rewrites the ids: OTLP/JSON has them in hex, protobuf's JSON mapping expects base64.
-func hexToBase64(doc any, depth int) error {
-	if depth > maxJSONDepth {
-		return fault.New(fault.Invalid, "the body nests deeper than %d levels", maxJSONDepth)
-	}
-	switch v := doc.(type) {
-	case []any:
-		for _, e := range v {
-			if err := hexToBase64(e, depth+1); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		for k, e := range v {
-			switch k {
-			case "traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id":
-				s, ok := e.(string)
-				if !ok {
-					continue // protojson says what is wrong with it
+// hexToBase64 rewrites the ids: OTLP/JSON has them in hex, protobuf's JSON mapping expects base64. It tells strings from
+// all else and no more: what is wrong with a body otherwise is for protojson to say.
+func hexToBase64(src []byte) ([]byte, error) {
+	var (
+		dst     = make([]byte, 0, len(src))
+		objects int
+		field   string // the id whose value comes next
+	)
+	for i := 0; i < len(src); {
+		if src[i] != '"' {
+			switch src[i] {
+			case ' ', '\t', '\r', '\n', ':':
+			case '{':
+				if objects++; objects > maxJSONObjects {
+					return nil, fault.New(fault.TooLarge, "the body has more than %d objects: send smaller batches, or protobuf", maxJSONObjects)
 				}
-				raw, err := hex.DecodeString(s)
-				if err != nil {
-					return fault.InvalidField(k, s, "must be hexadecimal")
-				}
-				v[k] = base64.StdEncoding.EncodeToString(raw)
+				field = ""
 			default:
-				if err := hexToBase64(e, depth+1); err != nil {
-					return err
-				}
+				field = "" // the value was no string
 			}
+			dst = append(dst, src[i])
+			i++
+			continue
+		}
+		end := stringEnd(src, i)
+		quoted := src[i:end]
+		i = end
+		switch {
+		case field != "" && len(quoted) > 2:
+			raw, err := hex.DecodeString(string(quoted[1 : len(quoted)-1]))
+			if err != nil {
+				return nil, fault.InvalidField(field, string(quoted[1:len(quoted)-1]), "must be hexadecimal")
+			}
+			dst = append(dst, '"')
+			dst = base64.StdEncoding.AppendEncode(dst, raw)
+			dst = append(dst, '"')
+			field = ""
+		default:
+			dst = append(dst, quoted...)
+			field = idField(quoted)
 		}
 	}
-	return nil
+	return dst, nil
+}
+
+// stringEnd returns where the string that begins at start ends.
+func stringEnd(src []byte, start int) int {
+	for i := start + 1; i < len(src); i++ {
+		switch src[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(src)
+}
+
+// idField returns the name of the id that a quoted key names, empty for all others. A value that reads like a key does
+// no harm: a comma or a bracket follows it.
+func idField(quoted []byte) string {
+	switch string(quoted) {
+	case `"traceId"`, `"spanId"`, `"parentSpanId"`, `"trace_id"`, `"span_id"`, `"parent_span_id"`:
+		return string(quoted[1 : len(quoted)-1])
+	}
+	return ""
 }
