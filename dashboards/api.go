@@ -20,12 +20,14 @@ func (c *Console) RegisterAPI(api *web.API) {
 		Method: http.MethodGet, Path: "/api/v1/tenants", ID: "list-tenants", Tag: "Tenants", Scope: tenant.ScopeQuery,
 		Summary: "List tenants with their requests, errors and percentiles",
 		Doc: "Tenants with requests in the span, which is the last hour unless given. Requests that named no tenant are under the empty id. " +
-			"Spans over 6 hours are read by the hour: they then begin with a whole hour, which the answer names.",
+			"Spans over 6 hours, and those that begin more than 35 days ago, are read by the hour: they then begin with a whole hour, which " +
+			"the answer names.",
 	}, c.listTenants)
 	web.Register(api, web.Operation{
 		Method: http.MethodGet, Path: "/api/v1/tenants/{tenant}/latency", ID: "get-tenant-latency", Tag: "Tenants", Scope: tenant.ScopeQuery,
 		Summary: "Get a tenant's requests, errors and percentiles over time",
-		Doc:     "One point for every step; percentiles are null where there was no request. At most 2,000 points. Percentiles are within 1.1 % of the exact ones.",
+		Doc:     "One point for every step; percentiles are null where there was no request. At most 2,000 points. Percentiles are within 1.1 % of the exact ones. " +
+			"Before the last 35 days steps are whole hours.",
 	}, c.tenantLatency)
 	web.Register(api, web.Operation{
 		Method: http.MethodPut, Path: "/api/v1/tenants/{tenant}", ID: "put-tenant", Tag: "Tenants", Scope: tenant.ScopeAdmin,
@@ -55,6 +57,7 @@ func (in *SpanInput) span(now time.Time) (window, error) {
 		return w, fault.InvalidField("from", w.From.Format(time.RFC3339), "must be at most %d days before to", int(maxAPISpan.Hours()/24))
 	}
 	w.From = w.From.Truncate(time.Minute)
+	w.Old = now.Sub(w.From) >= minutesKept
 	if to := w.To.Truncate(time.Minute); to.Before(w.To) {
 		w.To = to.Add(time.Minute)
 	}
@@ -224,7 +227,7 @@ func parseStep(s string, w window) (time.Duration, error) {
 	span := w.To.Sub(w.From)
 	if s == "" {
 		for _, step := range []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour} {
-			if span/step <= 360 {
+			if span/step <= 360 && (!w.Old || step >= time.Hour) {
 				return step, nil
 			}
 		}
@@ -238,6 +241,8 @@ func parseStep(s string, w window) (time.Duration, error) {
 		return 0, fault.InvalidField("step", s, "must be at least 1m")
 	case step%time.Minute != 0:
 		return 0, fault.InvalidField("step", s, "must be whole minutes")
+	case w.Old && step%time.Hour != 0:
+		return 0, fault.InvalidField("step", s, "must be whole hours: minutes are kept for %d days", int(minutesKept.Hours()/24))
 	case span/step > maxPoints:
 		need := (span/maxPoints + time.Minute - 1).Truncate(time.Minute)
 		return 0, fault.InvalidField("step", s, "gives %d points, more than 2,000: use %s or more", span/step, fmt.Sprintf("%dm", int(need.Minutes())))

@@ -149,6 +149,7 @@ func (c *Console) tenantsPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	l.Crumbs = []crumb{{Label: "Tenants"}}
+	l.Range.From = l.Range.From.Truncate(l.Range.fleetTier().Width) // where the totals begin, so that rates are of that time
 	f := c.readFleet(r.Context(), l, q.Product)
 	d := &tenantsData{layout: l, Query: q, Plans: tenant.Plans(), SLOPanel: f.SLOPanel, ListPanel: f.ListPanel,
 		OTLPEndpoint: c.opts.OTLPEndpoint,

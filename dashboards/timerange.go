@@ -14,7 +14,11 @@ type window struct {
 	Name     string // of a preset such as "1h", empty for other spans
 	From, To time.Time
 	Step     time.Duration
+	Old      bool // begins before what the minutes hold: only the hours know it
 }
+
+// minutesKept is how long the rollup of minutes keeps a request; the hours keep it for maxAPISpan.
+const minutesKept = 35 * 24 * time.Hour
 
 // preset is a span that the console offers.
 type preset struct {
@@ -79,7 +83,7 @@ func tiers() (minutes, hours tier) {
 // fleetTier picks the rollup for a read over all tenants.
 func (w window) fleetTier() tier {
 	minutes, hours := tiers()
-	if w.To.Sub(w.From) <= minuteTierSpan {
+	if w.To.Sub(w.From) <= minuteTierSpan && !w.Old {
 		return minutes
 	}
 	return hours

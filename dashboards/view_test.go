@@ -160,6 +160,32 @@ func TestVerdictTakesTheWordsOfTheAlert(t *testing.T) {
 	}
 }
 
+// What the minutes hold no more is read from the hours, also over a short span.
+func TestOldSpansAreReadByTheHour(t *testing.T) {
+	f := func(ago time.Duration, step, wantTable, wantErr string) {
+		t.Helper()
+		in := SpanInput{From: day.Add(-ago), To: day.Add(-ago + 2*time.Hour)}
+		w, err := in.span(day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Step, err = parseStep(step, w)
+		if wantErr != "" {
+			if err == nil || !strings.Contains(err.Error(), wantErr) {
+				t.Errorf("%s ago, step %q: %v, want %q", ago, step, err, wantErr)
+			}
+			return
+		}
+		if err != nil || w.fleetTier().Table != wantTable || w.seriesTier().Table != wantTable {
+			t.Errorf("%s ago, step %q: %s, %s, %v; want %s", ago, step, w.fleetTier().Table, w.seriesTier().Table, err, wantTable)
+		}
+	}
+	f(34*24*time.Hour, "", "latency_1m", "")
+	f(35*24*time.Hour, "", "latency_1h", "")
+	f(300*24*time.Hour, "2h", "latency_1h", "")
+	f(300*24*time.Hour, "5m", "", "must be whole hours")
+}
+
 // Silence does not fill a budget, and an alert begins for each tenant in its own time.
 func TestVerdictOfTenant(t *testing.T) {
 	f := func(s slo.Status, alerts []tenantAlert, bold string, context ...string) {
