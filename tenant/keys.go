@@ -27,11 +27,16 @@ const (
 	secretBytes = 20
 )
 
-// keyCacheTTL bounds how long a revoked key still works on an instance that did not revoke it.
+// keyCacheTTL, and the time that one query takes, bound how long a revoked key still works on an instance that did not
+// revoke it.
 const keyCacheTTL = time.Second
 
 // keyTimeout bounds how long a call waits for PostgreSQL to check its key.
 const keyTimeout = 2 * time.Second
+
+// maxKeyQueries bounds how many connections the checks of keys hold: whoever sends keys of their own making must not keep
+// the others from PostgreSQL.
+const maxKeyQueries = 6
 
 // maxCachedKeys bounds the cache; it is emptied when full, which costs one query a key.
 const maxCachedKeys = 10_000
@@ -52,7 +57,8 @@ type Key struct {
 
 // Keys makes and checks API keys. It is safe for concurrent use.
 type Keys struct {
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	queries chan struct{} // holds one for each check under way
 
 	mu    sync.Mutex // guards cache; never held across a query
 	cache map[[sha256.Size]byte]cachedKey
@@ -66,7 +72,7 @@ type cachedKey struct {
 
 // NewKeys returns the keys stored in the pool's database.
 func NewKeys(pool *pgxpool.Pool) *Keys {
-	return &Keys{pool: pool, cache: make(map[[sha256.Size]byte]cachedKey)}
+	return &Keys{pool: pool, queries: make(chan struct{}, maxKeyQueries), cache: make(map[[sha256.Size]byte]cachedKey)}
 }
 
 // Create makes a key and returns it with its text, which is stored nowhere.
@@ -157,8 +163,13 @@ func (k *Keys) Authenticate(ctx context.Context, text string) (Identity, error) 
 	now := time.Now()
 	k.mu.Lock()
 	cached, ok := k.cache[hash]
+	fresh := ok && now.Before(cached.until)
+	if ok && !fresh { // this call asks; others go by what was known until it has the answer
+		cached.until = now.Add(keyTimeout)
+		k.cache[hash] = cached
+	}
 	k.mu.Unlock()
-	if ok && now.Before(cached.until) {
+	if fresh {
 		return cached.check(now)
 	}
 	findCtx, cancel := context.WithTimeout(ctx, keyTimeout)
@@ -194,6 +205,12 @@ func (k *Keys) find(ctx context.Context, prefix string, hash [sha256.Size]byte) 
 		stored  []byte
 		revoked *time.Time
 	)
+	select {
+	case k.queries <- struct{}{}:
+		defer func() { <-k.queries }()
+	case <-ctx.Done():
+		return c, fault.Wrap(ctx.Err(), fault.Unavailable, "the API key cannot be checked now")
+	}
 	// last_used_at is written at most once a minute, so that ingest does not turn into updates of one row.
 	err := k.pool.QueryRow(ctx, `
 		WITH used AS (

@@ -1,8 +1,10 @@
 package tenant_test
 
 import (
+	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +141,46 @@ func TestKnownKeysSurviveADatabaseThatIsAway(t *testing.T) {
 	}
 	if _, err := keys.Authenticate(t.Context(), tenant.NewKeyText()); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("an unknown key while PostgreSQL is away: got %v, want Unavailable", err)
+	}
+}
+
+// While PostgreSQL does not answer, one call of many waits for it.
+func TestOneCallAsksForAKnownKey(t *testing.T) {
+	t.Parallel()
+	pg := testenv.NewPostgres(t)
+	keys := tenant.NewKeys(pg.Pool)
+	_, text, err := keys.Create(t.Context(), "a", []tenant.Scope{tenant.ScopeIngest}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Authenticate(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := pg.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE control.api_keys"); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(1100 * time.Millisecond) // past the cache's lifetime
+	var slow atomic.Int32
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			started := time.Now()
+			if _, err := keys.Authenticate(t.Context(), text); err != nil {
+				t.Error(err)
+			}
+			if time.Since(started) > time.Second {
+				slow.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if slow.Load() != 1 {
+		t.Errorf("%d of 20 calls waited for PostgreSQL, want 1", slow.Load())
 	}
 }
 
