@@ -309,8 +309,8 @@ func wantCounts(t *testing.T, h *harness.Headroom, slo, tenant string, good, tot
 // The stricken tenant's traffic. The day before holds enough that the budget outlasts the alert: by the time that the
 // fastest pair fires, 1.44 % of an hour's requests have failed, which is the budget of 14.4 hours.
 const (
-	everyRequest  = time.Minute / 900
-	dayBefore     = 60 * 20_000
+	everyRequest  = time.Minute / 720
+	dayBefore     = 50 * 20_000
 	exportSpans   = 20_000
 	outageToSlack = 70 * time.Second // the promise
 	recoveryBurst = 5 * exportSpans

@@ -22,7 +22,8 @@ export async function launch() {
   try {
     return await playwright.launch({
       executablePath, env, headless: true, timeout: 60_000,
-      chromiumSandbox: process.getuid() !== 0, // Chromium refuses its sandbox to root
+      // Chromium refuses its sandbox to root, and many systems refuse it to programs that they did not install.
+      chromiumSandbox: Boolean(own) && process.getuid() !== 0,
       args: flags,
     });
   } catch (error) {
@@ -72,7 +73,8 @@ async function unpacked() {
   writeFileSync(fonts, `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
     <dir>/usr/share/fonts</dir><dir>${xml(join(place, "fonts"))}</dir><cachedir>${xml(join(place, "cache"))}</cachedir>
   </fontconfig>`);
-  const env = { ...process.env, FONTCONFIG_FILE: fonts };
+  // A machine without a locale would give it the language "en-US@posix", which is none.
+  const env = { ...process.env, FONTCONFIG_FILE: fonts, LANGUAGE: "en_US", LANG: "en_US.UTF-8", LC_ALL: "en_US.UTF-8" };
   const ldd = spawnSync("ldd", [executablePath], { encoding: "utf8" });
   if (ldd.status !== 0 || ldd.stdout.includes("not found")) {
     env.LD_LIBRARY_PATH = join(place, "al2023", "lib");
