@@ -3,7 +3,7 @@
 //
 // It promises package alerting to say precisely how an attempt failed, to keep to Slack's pace, and to find a message
 // that an earlier attempt may have left. The token stays inside: no error and no log line holds it. It also renders for
-// those who have no Slack (see Console) and reads Block Kit for pages that show it (see Preview).
+// those who have no Slack (see Console).
 package slack
 
 import (
