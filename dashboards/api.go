@@ -26,7 +26,7 @@ func (c *Console) RegisterAPI(api *web.API) {
 	web.Register(api, web.Operation{
 		Method: http.MethodGet, Path: "/api/v1/tenants/{tenant}/latency", ID: "get-tenant-latency", Tag: "Tenants", Scope: tenant.ScopeQuery,
 		Summary: "Get a tenant's requests, errors and percentiles over time",
-		Doc:     "One point for every step; percentiles are null where there was no request. At most 2,000 points. Percentiles are within 1.1 % of the exact ones. " +
+		Doc: "One point for every step; percentiles are null where there was no request. At most 2,000 points. Percentiles are within 1.1 % of the exact ones. " +
 			"Before the last 35 days steps are whole hours.",
 	}, c.tenantLatency)
 	web.Register(api, web.Operation{
