@@ -61,17 +61,39 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, check bool) (migrations.Re
 	db := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = db.Close() }() // closes no connection of the pool
 	res, err := migrations.Up(ctx, "PostgreSQL", goose.DialectPostgres, db, migrations.Control(), "control.goose_db_version", check)
-	if err != nil || check {
+	if err != nil {
 		return res, err
 	}
 	m, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: RiverSchema})
 	if err != nil {
 		return res, fmt.Errorf("cannot read the job queue's migrations: %w", err)
 	}
+	if check {
+		existing, err := m.ExistingVersions(ctx)
+		if err != nil {
+			return res, fmt.Errorf("cannot read the schema version of the job queue: %w", err)
+		}
+		const queue = "PostgreSQL's job queue"
+		switch have, want := newest(existing), newest(m.AllVersions()); {
+		case have > want:
+			return res, &migrations.NewerError{Database: queue, Have: have, Know: want}
+		case have < want:
+			res.Pending++
+			return res, &migrations.PendingError{Database: queue, Have: have, Want: want}
+		}
+		return res, nil
+	}
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return res, fmt.Errorf("cannot migrate the job queue's tables: %w", err)
 	}
 	return res, nil
+}
+
+func newest(versions []rivermigrate.Migration) (version int64) {
+	for _, v := range versions {
+		version = max(version, int64(v.Version))
+	}
+	return version
 }
 
 func hasControl(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
