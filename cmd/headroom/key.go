@@ -38,6 +38,9 @@ type keyCreateCmd struct {
 
 func (c *keyCreateCmd) Run(ctx context.Context) error {
 	in := map[string]any{"name": c.Name, "scopes": c.Scopes}
+	if c.TTL < 0 {
+		return fmt.Errorf("--ttl: must not be negative (got %s)", c.TTL)
+	}
 	if c.TTL > 0 {
 		in["expires_at"] = time.Now().Add(c.TTL).UTC()
 	}
