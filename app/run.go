@@ -198,6 +198,8 @@ func (a *app) prepareDatabases(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case err := <-a.life.failed:
+			return err
 		case <-time.After(databaseRetry):
 		}
 	}

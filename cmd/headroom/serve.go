@@ -30,7 +30,7 @@ type serverFlags struct {
 	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 4 GiB."`
 
 	SlackToken         string `help:"Slack bot token. Without it, notifications are shown in the console." placeholder:"xoxb-…"`
-	SlackSigningSecret string `help:"Slack signing secret, for buttons." placeholder:"SECRET"`
+	SlackSigningSecret string `help:"Slack signing secret. Nothing needs it yet: buttons in messages will." placeholder:"SECRET"`
 	SlackChannel       string `help:"Slack channel that gets the alerts, its id or name." placeholder:"CHANNEL"`
 	SlackAPIURL        string `name:"slack-api-url" help:"Slack's API, if not its own." placeholder:"URL"`
 }

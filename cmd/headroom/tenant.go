@@ -18,24 +18,30 @@ type tenantCmd struct {
 type tenantListCmd struct{ clientFlags }
 
 func (c *tenantListCmd) Run(ctx context.Context) error {
-	var out struct {
-		Tenants []struct {
-			Tenant     string  `json:"tenant"`
-			Plan       string  `json:"plan"`
-			Requests   uint64  `json:"requests"`
-			ErrorRatio float64 `json:"error_ratio"`
-			P99        float64 `json:"p99_ms"`
-		} `json:"tenants"`
-	}
-	if err := c.call(ctx, http.MethodGet, "/tenants?limit=1000", "", nil, &out); err != nil {
-		return err
-	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "TENANT\tPLAN\tREQUESTS\tERRORS %\tP99 MS")
-	for _, t := range out.Tenants {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.1f\n", t.Tenant, t.Plan, t.Requests, t.ErrorRatio*100, t.P99)
+	const page = 1000
+	for offset := 0; ; offset += page {
+		var out struct {
+			Tenants []struct {
+				Tenant     string  `json:"tenant"`
+				Plan       string  `json:"plan"`
+				Requests   uint64  `json:"requests"`
+				ErrorRatio float64 `json:"error_ratio"`
+				P99        float64 `json:"p99_ms"`
+			} `json:"tenants"`
+		}
+		path := fmt.Sprintf("/tenants?sort=tenant&order=asc&limit=%d&offset=%d", page, offset)
+		if err := c.call(ctx, http.MethodGet, path, "", nil, &out); err != nil {
+			return err
+		}
+		for _, t := range out.Tenants {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.1f\n", t.Tenant, t.Plan, t.Requests, t.ErrorRatio*100, t.P99)
+		}
+		if len(out.Tenants) < page {
+			return w.Flush()
+		}
 	}
-	return w.Flush()
 }
 
 type tenantSetCmd struct {
