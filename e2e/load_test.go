@@ -192,7 +192,7 @@ func (l *load) wantStored(t *testing.T, h *harness.Headroom, ch harness.ClickHou
 		sql = append(sql, "SELECT toUInt64("+strings.Replace(c.sql, " FROM ", ") FROM ", 1))
 	}
 	query := "SELECT (" + strings.Join(sql, "), (") + ")"
-	eventually(t, 30*time.Second, "all that was acknowledged is stored once", func() error {
+	eventually(t, time.Minute, "all that was acknowledged is stored once", func() error {
 		out, err := ch.Query(t.Context(), query)
 		if err != nil {
 			return err
