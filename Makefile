@@ -8,7 +8,7 @@ GO ?= go
 NPM ?= npm
 BIN := bin/headroom
 # Everything that a build reads. A change in any of it makes the binary again; Go's cache makes that cheap.
-SOURCES := $(shell find . -path ./node_modules -prune -o -name node_modules -prune -o -path ./bin -prune -o \
+SOURCES := $(shell find . -name node_modules -prune -o -path ./bin -prune -o -name '.[a-z]*' -prune -o \
 	\( -name '*.go' -o -name '*.sql' -o -name '*.html' -o -name '*.css' -o -name '*.svg' -o -name '*.yaml' \) -type f -print | sed 's/ /\\ /g') go.mod go.sum
 ASSETS := dashboards/assets/dist/console.js
 VERSION ?=
@@ -20,15 +20,15 @@ GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: help
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Run headroom with a simulated company that pushes real OTLP
-	@$(BIN) demo --data "$(DATA)/demo"
+	@$(BIN) demo --data "$(DATA)-demo"
 
 .PHONY: up
 up: build ## Run headroom with databases of its own
-	@$(BIN) up --data "$(DATA)/up"
+	@$(BIN) up --data "$(DATA)"
 
 .PHONY: build
 build: engines $(BIN) ## Build bin/headroom
@@ -80,12 +80,12 @@ $(BIN): $(SOURCES) $(ASSETS)
 # --ignore-scripts: npm asks before it runs an install script; what the engines' script does, headroom does itself.
 %/node_modules/.ready: %/package.json %/package-lock.json | tools
 	@echo "installing the npm packages of $*$(if $(findstring engines,$*), (205 MB to download the first time))"
-	@cd "$*" && $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd "$*" && $(NPM) ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch "$@"
 
 $(ASSETS): $(wildcard dashboards/assets/src/*) $(wildcard dashboards/assets/*.go) $(wildcard web/theme/*) dashboards/assets/node_modules/.ready
 	@echo "bundling the console's assets"
-	@$(GO) run ./dashboards/assets
+	@CGO_ENABLED=0 $(GO) run -trimpath ./dashboards/assets # compiled as the binary is, so that nothing is compiled twice
 
 $(GOLANGCI):
 	@echo "installing golangci-lint $(GOLANGCI_VERSION)"
@@ -95,5 +95,5 @@ $(GOLANGCI):
 .PHONY: tools
 tools:
 	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or newer (https://go.dev/dl/)"; exit 1; }
-	@command -v $(NPM) >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm (https://nodejs.org/, or your distribution's nodejs and npm packages)"; exit 1; }
+	@command -v node >/dev/null && command -v $(NPM) >/dev/null || { echo "Node.js or npm is missing: install Node.js 20 or newer with npm (https://nodejs.org/, or your distribution's nodejs and npm packages)"; exit 1; }
 	@[ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] || { echo "the embedded databases are for Linux on x86-64, not $$(uname -s) on $$(uname -m)"; exit 1; }

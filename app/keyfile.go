@@ -13,7 +13,8 @@ import (
 )
 
 // ensureKeyFile makes sure that file holds an API key that works, and returns it. The text reaches the disk before the
-// database knows it: a crash between the two is mended by the next start, and never leaves a key that nobody has.
+// database knows it: a crash between the two is mended by the next start, and never leaves a key that nobody has. The
+// error is Unauthenticated when somebody has revoked the key.
 func ensureKeyFile(ctx context.Context, keys *tenant.Keys, file, name string, scopes []tenant.Scope) (key string, made bool, err error) {
 	b, err := os.ReadFile(file)
 	switch {

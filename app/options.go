@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/tenant"
 )
 
@@ -79,6 +83,21 @@ func (o *Options) check() error {
 	}
 	if !o.Embedded && (o.ClickHouse == "" || o.Postgres == "") {
 		return fmt.Errorf("--clickhouse and --postgres: both are needed here; \"headroom up\" brings its own")
+	}
+	if o.ClickHouse != "" {
+		if _, err := clickhouse.ParseDSN(o.ClickHouse); err != nil {
+			return fmt.Errorf("--clickhouse: %w", err)
+		}
+	}
+	if o.Postgres != "" {
+		if _, err := pgxpool.ParseConfig(o.Postgres); err != nil {
+			return fmt.Errorf("--postgres: %w", err) // pgx leaves the password out
+		}
+	}
+	for flag, address := range map[string]string{"--console-url": o.ConsoleURL, "--status-url": o.StatusURL} {
+		if u, err := url.Parse(address); address != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			return fmt.Errorf("%s %q: want an address such as https://status.example.com", flag, address)
+		}
 	}
 	if (o.Slack.Token == "") != (o.Slack.Channel == "") {
 		return fmt.Errorf("--slack-token and --slack-channel: give both or none")

@@ -18,6 +18,7 @@ import (
 	"github.com/nexis-limited/headroom/collector"
 	"github.com/nexis-limited/headroom/dashboards"
 	"github.com/nexis-limited/headroom/engines"
+	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/internal/demo"
 	"github.com/nexis-limited/headroom/postgres"
 	"github.com/nexis-limited/headroom/slo"
@@ -119,7 +120,12 @@ func (a *app) start(ctx context.Context) error {
 		err  error
 	)
 	if a.has(RoleConsole) { // a collector's disk is no place for a key to everything
-		if key, made, err = ensureKeyFile(ctx, a.keys, a.adminKeyFile(), "owner", adminScopes); err != nil {
+		key, made, err = ensureKeyFile(ctx, a.keys, a.adminKeyFile(), "owner", adminScopes)
+		switch {
+		case fault.Is(err, fault.Unauthenticated) && !a.Demo: // somebody has rotated the keys, which must not stop a restart
+			a.Logger.Warn("the owner's key file holds a key that does not work; delete the file to get a new key at the next start",
+				"file", a.adminKeyFile(), "error", err)
+		case err != nil:
 			return err
 		}
 	}

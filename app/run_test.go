@@ -151,5 +151,8 @@ func TestRunRefusesWhatCannotWork(t *testing.T) {
 	f(app.Options{Data: dir}, "--clickhouse and --postgres")
 	f(app.Options{Data: dir, Embedded: true, Roles: []app.Role{"cook"}}, `unknown role "cook"`)
 	f(app.Options{Data: dir, Embedded: true, Slack: app.SlackOptions{Token: "xoxb-1"}}, "--slack-channel")
+	f(app.Options{Data: dir, Embedded: true, ClickHouse: "foo"}, "--clickhouse")
+	f(app.Options{Data: dir, Embedded: true, Postgres: "foo"}, "--postgres")
+	f(app.Options{Data: dir, Embedded: true, ConsoleURL: "notaurl"}, "--console-url")
 	f(app.Options{Data: dir, Embedded: true, ListenHTTP: "nowhere:99999"}, "--listen-http")
 }

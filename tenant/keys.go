@@ -96,12 +96,17 @@ func NewKeyText() string {
 }
 
 // Ensure stores a key of the given text unless it is there already: the caller wrote the text to a file before, so a
-// crash between the two leaves no key that nobody knows.
+// crash between the two leaves no key that nobody knows. The error is Unauthenticated for a key that was revoked or has
+// expired, and for a text that is no key.
 func (k *Keys) Ensure(ctx context.Context, name string, scopes []Scope, text string) error {
-	if _, err := k.Authenticate(ctx, text); !fault.Is(err, fault.Unauthenticated) {
-		return err
+	_, refused := k.Authenticate(ctx, text)
+	if !fault.Is(refused, fault.Unauthenticated) {
+		return refused
 	}
 	_, err := k.insert(ctx, name, scopes, nil, text)
+	if fault.Is(err, fault.Conflict) { // it was there, and no longer works
+		return refused
+	}
 	return err
 }
 

@@ -211,3 +211,20 @@ func other(b byte) string {
 	}
 	return "a"
 }
+
+// TestEnsureTellsARevokedKey: a key file whose key somebody has revoked is no conflict and no success.
+func TestEnsureTellsARevokedKey(t *testing.T) {
+	t.Parallel()
+	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
+	text := tenant.NewKeyText()
+	if err := keys.Ensure(t.Context(), "owner", []tenant.Scope{tenant.ScopeAdmin}, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.Revoke(t.Context(), strings.Split(text, "_")[1]); err != nil {
+		t.Fatal(err)
+	}
+	err := keys.Ensure(t.Context(), "owner", []tenant.Scope{tenant.ScopeAdmin}, text)
+	if !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
+		t.Errorf("got %v, want Unauthenticated that says revoked", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
@@ -75,9 +76,11 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 				_, w := humachi.Unwrap(hctx)
 				setErrorHeaders(w.Header(), err)
 				WriteProblem(w, err)
+				countResponse(op.ID, Status(err))
 				return
 			}
 			next(hctx)
+			countResponse(op.ID, hctx.Status())
 		}},
 	}, func(ctx context.Context, in *In) (out *Out, err error) {
 		defer func() {
@@ -91,6 +94,11 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 		}
 		return out, nil
 	})
+}
+
+// countResponse counts an answer. Operations and statuses are few, so the metrics are too.
+func countResponse(operation string, status int) {
+	metrics.GetOrCreateCounter(fmt.Sprintf("headroom_api_responses_total{operation=%q,status=\"%d\"}", operation, status)).Inc()
 }
 
 func authorize(ctx context.Context, scope tenant.Scope) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -30,6 +31,9 @@ const (
 	CSRFField  = "csrf_token"
 	CSRFHeader = "X-CSRF-Token"
 )
+
+// refusedKeys counts keys that did not let anybody in, by header or at the sign-in.
+var refusedKeys = metrics.NewCounter("headroom_refused_keys_total")
 
 // Auth tells who makes a request: by an API key in the Authorization header, or by a session's cookie.
 type Auth struct {
@@ -70,6 +74,7 @@ func (a *Auth) Middleware(next http.Handler) http.Handler {
 			}
 			id, err := a.keys.Authenticate(r.Context(), strings.TrimSpace(token))
 			if err != nil {
+				refusedKeys.Inc()
 				setErrorHeaders(w.Header(), err)
 				WriteProblem(w, err)
 				return
@@ -115,6 +120,7 @@ func validCSRF(r *http.Request, s *Session) bool {
 func (a *Auth) SignIn(w http.ResponseWriter, r *http.Request, key string) error {
 	id, err := a.keys.Authenticate(r.Context(), strings.TrimSpace(key))
 	if err != nil {
+		refusedKeys.Inc()
 		return err
 	}
 	if !id.Can(tenant.ScopeQuery) {

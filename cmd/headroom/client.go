@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,8 +31,11 @@ func (f *clientFlags) call(ctx context.Context, method, path, contentType string
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	url := strings.TrimSuffix(f.Server, "/") + "/api/v1" + path
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if u, err := url.Parse(f.Server); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("--server %q: want an address such as http://localhost:8080", f.Server)
+	}
+	address := strings.TrimSuffix(f.Server, "/") + "/api/v1" + path
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("--server: %w", err)
 	}
@@ -41,12 +45,12 @@ func (f *clientFlags) call(ctx context.Context, method, path, contentType string
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("cannot reach headroom: %w", err)
+		return fmt.Errorf("--server %q: cannot reach headroom: %w", f.Server, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
-		return fmt.Errorf("cannot read the answer of %q: %w", url, err)
+		return fmt.Errorf("cannot read the answer of %q: %w", address, err)
 	}
 	if res.StatusCode >= 300 {
 		return problem(res.Status, b)
@@ -55,7 +59,7 @@ func (f *clientFlags) call(ctx context.Context, method, path, contentType string
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("cannot read the answer of %q: %w", url, err)
+		return fmt.Errorf("cannot read the answer of %q: %w", address, err)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type apiKey struct {
 	Scopes     []string   `json:"scopes"`
 	Key        string     `json:"key"`
 	CreatedAt  time.Time  `json:"created_at"`
+	ExpiresAt  *time.Time `json:"expires_at"`
 	RevokedAt  *time.Time `json:"revoked_at"`
 	LastUsedAt *time.Time `json:"last_used_at"`
 }
@@ -32,8 +33,8 @@ type apiKey struct {
 type keyCreateCmd struct {
 	clientFlags
 	Name   string        `arg:"" help:"What the key is for."`
-	Scopes []string      `help:"What it may do: ingest:write, query:read, slo:write, alert:write, status:write, admin." default:"ingest:write"`
-	TTL    time.Duration `help:"How long it works. Default: until it is revoked."`
+	Scopes []string      `env:"-" help:"What it may do: ingest:write, query:read, slo:write, alert:write, status:write, admin." default:"ingest:write"`
+	TTL    time.Duration `env:"-" help:"How long it works. Default: until it is revoked."`
 }
 
 func (c *keyCreateCmd) Run(ctx context.Context) error {
@@ -66,25 +67,40 @@ func (c *keyListCmd) Run(ctx context.Context) error {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "PREFIX\tNAME\tSCOPES\tMADE\tLAST USED\tSTATE")
+	_, _ = fmt.Fprintln(w, "PREFIX\tNAME\tSCOPES\tMADE\tLAST USED\tEXPIRES\tSTATE")
 	for _, k := range out.Keys {
-		used, state := "never", "works"
+		used, expires, state := "never", "never", "works"
+		if k.ExpiresAt != nil {
+			expires = k.ExpiresAt.UTC().Format(time.DateTime)
+			if !time.Now().Before(*k.ExpiresAt) {
+				state = "expired"
+			}
+		}
 		if k.LastUsedAt != nil {
 			used = k.LastUsedAt.UTC().Format(time.DateTime)
 		}
 		if k.RevokedAt != nil {
 			state = "revoked"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Prefix, k.Name, strings.Join(k.Scopes, ","), k.CreatedAt.UTC().Format(time.DateTime), used, state)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Prefix, k.Name, strings.Join(k.Scopes, ","), k.CreatedAt.UTC().Format(time.DateTime),
+			used, expires, state)
 	}
 	return w.Flush()
 }
 
 type keyRevokeCmd struct {
 	clientFlags
-	Prefix string `arg:"" help:"The part of the key between the underscores."`
+	Prefix string `arg:"" help:"The part of the key between the underscores, or the key."`
 }
 
 func (c *keyRevokeCmd) Run(ctx context.Context) error {
-	return c.call(ctx, http.MethodDelete, "/keys/"+url.PathEscape(c.Prefix), "", nil, nil)
+	prefix := c.Prefix
+	if parts := strings.Split(prefix, "_"); len(parts) == 3 { // the whole key: its secret goes nowhere
+		prefix = parts[1]
+	}
+	if err := c.call(ctx, http.MethodDelete, "/keys/"+url.PathEscape(prefix), "", nil, nil); err != nil {
+		return err
+	}
+	fmt.Printf("%s: revoked\n", prefix)
+	return nil
 }

@@ -69,8 +69,8 @@ func main() {
 		return
 	}
 	var c cli
-	k := kong.Parse(&c, kong.Name("headroom"), kong.UsageOnError(),
-		kong.Description("Observability and SLOs for every single tenant of a SaaS. Every flag can be set by the environment: HEADROOM_ and its name."),
+	k := kong.Parse(&c, kong.Name("headroom"), kong.ShortUsageOnError(),
+		kong.Description("Observability and SLOs for every single tenant of a SaaS. A server's flags can be set by the environment: HEADROOM_ and the name."),
 		kong.DefaultEnvars("HEADROOM"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong checked it

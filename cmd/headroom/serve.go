@@ -19,11 +19,11 @@ type databaseFlags struct {
 
 type serverFlags struct {
 	databaseFlags
-	Data           string `help:"Directory of the spool, the embedded databases and the first API key." default:".data" placeholder:"DIR"`
-	ListenHTTP     string `help:"Console and API." default:":8080" placeholder:"ADDR"`
-	ListenStatus   string `help:"Public status page." default:":8081" placeholder:"ADDR"`
-	ListenOTLPHTTP string `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318" placeholder:"ADDR"`
-	ListenInternal string `help:"Metrics, health and profiles." default:"127.0.0.1:9464" placeholder:"ADDR"`
+	Data           string `help:"Directory of the spool, the embedded databases and the first API key." default:".data"`
+	ListenHTTP     string `help:"Console and API." default:":8080"`
+	ListenStatus   string `help:"Public status page." default:":8081"`
+	ListenOTLPHTTP string `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318"`
+	ListenInternal string `help:"Metrics, health and profiles." default:"127.0.0.1:9464"`
 	Name           string `help:"Your company's name, on the status page."`
 	ConsoleURL     string `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
 	StatusURL      string `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
@@ -79,7 +79,7 @@ func (c *serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 
 type migrateCmd struct {
 	databaseFlags
-	Check bool `help:"Change nothing; fail when there is something to do."`
+	Check bool `env:"-" help:"Change nothing; fail when there is something to do."`
 }
 
 func (c *migrateCmd) Run(ctx context.Context) error {

@@ -36,7 +36,8 @@ func (c *sloValidateCmd) Run() error {
 
 type sloApplyCmd struct {
 	clientFlags
-	DryRun bool     `help:"Say what would change, and change nothing."`
+	DryRun bool     `env:"-" help:"Say what would change, and change nothing."`
+	JSON   bool     `name:"json" env:"-" help:"Print the API's answer."`
 	Files  []string `arg:"" help:"OpenSLO files, YAML or JSON; - is standard input."`
 }
 
@@ -58,7 +59,10 @@ func (c *sloApplyCmd) Run(ctx context.Context) error {
 	if err := c.call(ctx, http.MethodPut, path, "application/yaml", bytes.Join(sources, []byte("\n---\n")), &out); err != nil {
 		return err
 	}
-	return printJSON(out)
+	if c.JSON {
+		return printJSON(out)
+	}
+	return printChanges(out, c.DryRun)
 }
 
 // readDefinitions reads and checks files here, where mistakes can be told with the file's name and line.
@@ -78,7 +82,8 @@ func readDefinitions(names []string) ([]slo.File, []slo.Definition, error) {
 type sloStatusCmd struct {
 	clientFlags
 	Name   string `arg:"" help:"The SLO's name."`
-	Tenant string `help:"One tenant. Default: all together."`
+	Tenant string `env:"-" help:"One tenant. Default: all together."`
+	JSON   bool   `name:"json" env:"-" help:"Print the API's answer."`
 }
 
 func (c *sloStatusCmd) Run(ctx context.Context) error {
@@ -90,7 +95,10 @@ func (c *sloStatusCmd) Run(ctx context.Context) error {
 	if err := c.call(ctx, http.MethodGet, path, "", nil, &out); err != nil {
 		return err
 	}
-	return printJSON(out)
+	if c.JSON {
+		return printJSON(out)
+	}
+	return printStatus(out)
 }
 
 func readFile(name string) ([]byte, error) {

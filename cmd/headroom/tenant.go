@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,12 +20,13 @@ type tenantListCmd struct{ clientFlags }
 
 func (c *tenantListCmd) Run(ctx context.Context) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "TENANT\tPLAN\tREQUESTS\tERRORS %\tP99 MS")
+	_, _ = fmt.Fprintln(w, "TENANT\tNAME\tPLAN\tREQUESTS\tERRORS %\tP99 MS")
 	const page = 1000
 	for offset := 0; ; offset += page {
 		var out struct {
 			Tenants []struct {
 				Tenant     string  `json:"tenant"`
+				Name       string  `json:"name"`
 				Plan       string  `json:"plan"`
 				Requests   uint64  `json:"requests"`
 				ErrorRatio float64 `json:"error_ratio"`
@@ -36,7 +38,7 @@ func (c *tenantListCmd) Run(ctx context.Context) error {
 			return err
 		}
 		for _, t := range out.Tenants {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.1f\n", t.Tenant, t.Plan, t.Requests, t.ErrorRatio*100, t.P99)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.2f\t%.1f\n", cmp.Or(t.Tenant, "(untagged)"), t.Name, t.Plan, t.Requests, t.ErrorRatio*100, t.P99)
 		}
 		if len(out.Tenants) < page {
 			return w.Flush()
@@ -47,8 +49,8 @@ func (c *tenantListCmd) Run(ctx context.Context) error {
 type tenantSetCmd struct {
 	clientFlags
 	Tenant string `arg:"" help:"Its id, as telemetry has it."`
-	Plan   string `help:"starter, professional or enterprise." required:""`
-	Name   string `help:"Its name for people."`
+	Plan   string `env:"-" help:"starter, professional or enterprise." required:""`
+	Name   string `env:"-" help:"Its name for people." required:""`
 }
 
 func (c *tenantSetCmd) Run(ctx context.Context) error {
@@ -56,5 +58,9 @@ func (c *tenantSetCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPut, "/tenants/"+url.PathEscape(c.Tenant), "application/json", body, nil)
+	if err := c.call(ctx, http.MethodPut, "/tenants/"+url.PathEscape(c.Tenant), "application/json", body, nil); err != nil {
+		return err
+	}
+	fmt.Printf("%s: %q, on %s\n", c.Tenant, c.Name, c.Plan)
+	return nil
 }

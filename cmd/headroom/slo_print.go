@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+)
+
+// printChanges prints what applying did, or would do, a line an SLO and one for each value that changed.
+func printChanges(raw json.RawMessage, dryRun bool) error {
+	var out struct {
+		Changes []struct {
+			Name     string `json:"name"`
+			Action   string `json:"action"`
+			Restarts bool   `json:"restarts"`
+			Fields   []struct {
+				Field string `json:"field"`
+				Old   string `json:"old"`
+				New   string `json:"new"`
+			} `json:"fields"`
+		} `json:"changes"`
+		Deferred bool `json:"deferred"`
+	}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return fmt.Errorf("cannot read the answer: %w", err)
+	}
+	for _, c := range out.Changes {
+		action := c.Action
+		if dryRun && action != "unchanged" {
+			action = "would be " + action
+		}
+		if c.Restarts && c.Action == "updated" {
+			action += "; what is counted changes, so the budget starts afresh"
+		}
+		fmt.Printf("%s: %s\n", c.Name, action)
+		if c.Action != "updated" {
+			continue
+		}
+		for _, f := range c.Fields {
+			fmt.Printf("  %s: %q → %q\n", f.Field, f.Old, f.New)
+		}
+	}
+	if out.Deferred {
+		fmt.Println("ClickHouse does not answer: counting begins when it does")
+	}
+	return nil
+}
+
+// printStatus prints how an SLO stands: the budget in one line, then its burn rates.
+func printStatus(raw json.RawMessage) error {
+	var s struct {
+		SLO             string     `json:"slo"`
+		Tenant          string     `json:"tenant"`
+		State           string     `json:"state"`
+		Target          float64    `json:"target"`
+		Window          string     `json:"window"`
+		Good            uint64     `json:"good"`
+		Total           uint64     `json:"total"`
+		BudgetRemaining float64    `json:"error_budget_remaining"`
+		ExhaustsAt      *time.Time `json:"exhausts_at"`
+		BurnRates       []struct {
+			Severity  string  `json:"severity"`
+			Factor    float64 `json:"factor"`
+			Long      string  `json:"long"`
+			Short     string  `json:"short"`
+			Rate      float64 `json:"rate"`
+			ShortRate float64 `json:"short_rate"`
+			Firing    bool    `json:"firing"`
+		} `json:"burn_rates"`
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("cannot read the answer: %w", err)
+	}
+	who := s.Tenant
+	if who == "" {
+		who = "all tenants together"
+	}
+	fmt.Printf("%s for %s: %s. %d of %d good in %s, target %g %%, %.1f %% of the error budget left\n",
+		s.SLO, who, s.State, s.Good, s.Total, s.Window, s.Target, s.BudgetRemaining*100)
+	if s.ExhaustsAt != nil {
+		fmt.Printf("at this rate the budget is used up at %s\n", s.ExhaustsAt.UTC().Format(time.RFC3339))
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "\nSEVERITY\tWINDOWS\tFACTOR\tBURNS LONG\tSHORT\tFIRES")
+	for _, b := range s.BurnRates {
+		fires := "no"
+		if b.Firing {
+			fires = "yes"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s / %s\t%g×\t%.1f×\t%.1f×\t%s\n", b.Severity, b.Long, b.Short, b.Factor, b.Rate, b.ShortRate, fires)
+	}
+	return w.Flush()
+}
