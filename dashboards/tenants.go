@@ -55,7 +55,8 @@ type column struct {
 	Key, Label, Href string
 	Number           bool
 	Sorted           string // aria-sort, empty when not sorted by it
-	Narrow           bool   // leaves first when there is little room
+	Narrow           bool   // leaves when there is little room
+	Wide             bool   // leaves before those
 }
 
 // fleetNow is what several pages know of all tenants.
@@ -262,10 +263,10 @@ func tabs(r *http.Request, rows []tenantRow, show string) []link {
 // columns returns the heads of the table. A link sorts as is natural first, and the other way when it is current.
 func columns(r *http.Request, q listQuery) []column {
 	list := []column{
-		{Key: "tenant", Label: "Tenant"}, {Key: "plan", Label: "Plan"}, {Label: "Product", Narrow: true},
+		{Key: "tenant", Label: "Tenant"}, {Key: "plan", Label: "Plan"}, {Label: "Product", Wide: true},
 		{Key: "requests", Label: "Req/min", Number: true}, {Key: "errors", Label: "Errors", Number: true},
 		{Key: "p50", Label: "P50", Number: true, Narrow: true}, {Key: "p95", Label: "P95", Number: true},
-		{Key: "p99", Label: "P99", Number: true, Narrow: true}, {Label: "P95, " + q.words(r), Narrow: true}, {Label: "Worst SLO", Narrow: true},
+		{Key: "p99", Label: "P99", Number: true, Narrow: true}, {Label: "P95, " + q.words(r), Wide: true}, {Label: "Worst SLO", Narrow: true},
 		{Key: "budget", Label: "Budget left"}, {Key: "burn", Label: "Burn", Number: true},
 	}
 	keys := sortKeys()
