@@ -59,7 +59,7 @@ check: $(GOLANGCI) $(ASSETS) ## Check format, vet and lint
 fuzz: ## Fuzz every decoder and parser for FUZZTIME each (30s)
 	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . --exclude-dir=node_modules | sed 's/func //' | sort -u); do \
 		pkg=$$(grep -rlE --include='*_test.go' "^func $$target\(" . --exclude-dir=node_modules | head -n 1 | xargs dirname); \
-		echo "$$pkg $$target"; $(GO) test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime "$${FUZZTIME:-30s}" || exit 1; done
+		echo "$$pkg $$target"; $(GO) test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime "$${FUZZTIME:-30s}" -fuzzminimizetime 20x || exit 1; done
 
 .PHONY: bench
 bench: build ## Run the Go benchmarks, on real databases
