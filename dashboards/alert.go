@@ -21,40 +21,23 @@ type Alerts interface {
 // maxOpen bounds the open alerts that a page reads.
 const maxOpen = 200
 
-// openAlerts returns the alerts that have not resolved, in words.
-func (c *Console) openAlerts(ctx context.Context) ([]*alerting.View, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	list, err := c.opts.Alerts.List(ctx, alerting.Filter{Open: true, Limit: maxOpen})
-	if err != nil {
-		return nil, err
-	}
-	return c.opts.Alerts.Views(ctx, list), nil
-}
-
 // tenantAlert is an open alert in which a tenant burns.
 type tenantAlert struct {
 	*alerting.View
 	Since time.Time // when it began for this tenant; others may have burned before
 }
 
-// openAlertsOf returns the open alerts in which the tenant burns.
-func (c *Console) openAlertsOf(ctx context.Context, id tenant.ID) ([]tenantAlert, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	list, err := c.opts.Alerts.List(ctx, alerting.Filter{Open: true, Tenant: &id, Limit: maxOpen})
-	if err != nil {
-		return nil, err
-	}
+// alertsOf returns the open alerts in which the tenant burns.
+func alertsOf(id tenant.ID, open []openAlert) []tenantAlert {
 	var alerts []tenantAlert
-	for i, v := range c.opts.Alerts.Views(ctx, list) {
-		for _, m := range list[i].Burning() {
+	for _, a := range open {
+		for _, m := range a.Members {
 			if m.Tenant == id {
-				alerts = append(alerts, tenantAlert{v, m.StartedAt.UTC()})
+				alerts = append(alerts, tenantAlert{a.View, m.StartedAt.UTC()})
 			}
 		}
 	}
-	return alerts, nil
+	return alerts
 }
 
 // message is what was told of an alert, or would have been.

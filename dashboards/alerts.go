@@ -102,7 +102,12 @@ func (c *Console) newAlerts(r *http.Request) (*alertsData, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, _ = c.snapshot(r.Context(), l) // for the age of the data only
+	snap, _ := c.snapshot(r.Context(), l) // for the age of the data, and the count beside Alerts
+	open, err := c.openAlerts(r.Context())
+	if err != nil {
+		c.failed(r.Context(), "the open alerts", err)
+	}
+	l.countBurning(standing(snap, open))
 	d := &alertsData{layout: l}
 	if who, ok := tenant.IdentityFrom(r.Context()); ok {
 		d.MayAck = who.Can(tenant.ScopeAlertWrite) && l.CSRF != ""

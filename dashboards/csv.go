@@ -79,15 +79,18 @@ func (c *Console) tenantsCSV(w http.ResponseWriter, r *http.Request) error {
 		if !t.matches(q) || !t.in(q.Show) {
 			continue
 		}
-		worst := ""
+		worst, tightest := "", ""
 		if t.SLO != nil {
 			worst = t.SLO.SLO
 		}
+		if t.Tightest != nil {
+			tightest = t.Tightest.SLO
+		}
 		rows = append(rows, []string{string(t.Tenant), t.Name, string(t.Plan), strings.Join(t.Products, " "), whole(t.Requests), whole(t.Errors),
-			decimal(t.ErrorRatio()), decimal(t.P50), decimal(t.P95), decimal(t.P99), worst, string(t.State), decimal(t.Budget), decimal(t.Burn)})
+			decimal(t.ErrorRatio()), decimal(t.P50), decimal(t.P95), decimal(t.P99), worst, string(t.State), decimal(t.Budget), decimal(t.Burn), tightest})
 	}
 	return writeCSV(w, "tenants-"+l.Range.Name+".csv", []string{"tenant", "name", "plan", "products", "requests", "errors", "error_ratio",
-		"p50_ms", "p95_ms", "p99_ms", "worst_slo", "state", "error_budget_remaining", "burn_rate"}, rows)
+		"p50_ms", "p95_ms", "p99_ms", "worst_slo", "state", "error_budget_remaining", "burn_rate", "tightest_slo"}, rows)
 }
 
 func (c *Console) tenantCSV(w http.ResponseWriter, r *http.Request) error {

@@ -22,7 +22,7 @@ func budgetsOf(rows []tenantRow) budgetHistogram {
 	h := budgetHistogram{Median: math.NaN()}
 	var all []float64
 	for i := range rows {
-		left := rows[i].tightest
+		left := rows[i].Budget
 		if math.IsNaN(left) {
 			continue
 		}

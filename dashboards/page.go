@@ -77,7 +77,7 @@ type layout struct {
 	HasTime bool // the range concerns this page
 
 	StatusURL, DocsURL string
-	Burning            int    // SLOs that burn, by severity: what the count beside Alerts says
+	Burning            int    // SLOs that burn: what the count beside Alerts says
 	BurningGlyph       string // shape of the worst of them
 	DataAge            time.Duration
 	HasAge             bool
@@ -160,7 +160,7 @@ func (c *Console) newLayout(r *http.Request, nav, title string, hasTime bool) (*
 	return l, nil
 }
 
-// snapshot reads the SLOs and puts their age and what burns into the layout.
+// snapshot reads the SLOs and puts their age into the layout.
 func (c *Console) snapshot(ctx context.Context, l *layout) (*slo.Snapshot, panel) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -169,18 +169,6 @@ func (c *Console) snapshot(ctx context.Context, l *layout) (*slo.Snapshot, panel
 		return nil, c.failed(ctx, "the SLOs", err)
 	}
 	l.DataAge, l.HasAge = max(0, l.Now.Sub(snap.At)), true
-	pages, tickets := map[string]bool{}, map[string]bool{}
-	for i := range snap.Statuses {
-		switch s := &snap.Statuses[i]; s.State {
-		case slo.StatePage:
-			pages[s.SLO] = true
-		case slo.StateTicket:
-			tickets[s.SLO] = true
-		}
-	}
-	if l.Burning, l.BurningGlyph = len(pages)+len(tickets), "ticket"; len(pages) > 0 {
-		l.BurningGlyph = "page"
-	}
 	return snap, panel{}
 }
 

@@ -313,8 +313,8 @@ func TestCSV(t *testing.T) {
 			t.Errorf("%s: %d, %d lines: %s", path, w.Code, len(lines), w.Body)
 		}
 	}
-	f("/tenants.csv?sort=tenant", "tenant,name,plan,products,requests,errors,error_ratio,p50_ms,p95_ms,p99_ms,worst_slo,state,error_budget_remaining,burn_rate", 5, "\n'=cmd()")
-	f("/tenants.csv?q=well", "tenant,name,plan,products,requests,errors,error_ratio,p50_ms,p95_ms,p99_ms,worst_slo,state,error_budget_remaining,burn_rate", 1, "books shop")
+	f("/tenants.csv?sort=tenant", "tenant,name,plan,products,requests,errors,error_ratio,p50_ms,p95_ms,p99_ms,worst_slo,state,error_budget_remaining,burn_rate,tightest_slo", 5, "\n'=cmd()")
+	f("/tenants.csv?q=well", "tenant,name,plan,products,requests,errors,error_ratio,p50_ms,p95_ms,p99_ms,worst_slo,state,error_budget_remaining,burn_rate,tightest_slo", 1, "books shop")
 	f("/tenant.csv?"+query("id", "failing", "table", "routes"), "product,service,route,requests,errors,error_ratio,p50_ms,p95_ms,p99_ms", 1, "shop,shop-svc,/pay,1180,295,0.25")
 	f("/tenant.csv?"+query("id", "", "table", "series", "range", "1h"), "time,requests,errors,p50_ms,p95_ms,p99_ms", 60, "")
 	f("/slos/pay-latency/tenants.csv", "tenant,name,plan,target,good,total,error_budget_remaining,state,burn_rate,exhausts_at", 5, "slow")

@@ -11,7 +11,7 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// tenantRow is a tenant in the list: its requests over the page's window and the SLO that says most about it.
+// tenantRow is a tenant in the list: its requests over the page's window and the SLOs that say most about it.
 type tenantRow struct {
 	tenantTotals
 	Name string
@@ -19,11 +19,11 @@ type tenantRow struct {
 	SLO  *slo.Status // the one that burns worst, else the one with the least budget; nil without SLO
 	// State is the worst state of all its SLOs; StateNoData without SLOs.
 	State    slo.State
-	Budget   float64   // of SLO; NaN without
-	Burn     float64   // of SLO's worst pair of windows; NaN without
-	Spark    []float64 // P95 in milliseconds, for the rows on the page
-	LimitMS  float64   // of the latency SLO that counts most of its requests; NaN without
-	tightest float64   // least budget of all its SLOs; NaN without
+	Tightest *slo.Status // the one with the least budget of those with traffic; nil without
+	Budget   float64     // of Tightest; NaN without
+	Burn     float64     // of SLO's worst pair of windows; NaN without
+	Spark    []float64   // P95 in milliseconds, for the rows on the page
+	LimitMS  float64     // of the latency SLO that counts most of its requests; NaN without
 }
 
 // rank orders states from the worst down.
@@ -60,7 +60,7 @@ func mergeRows(totals []tenantTotals, snap *slo.Snapshot, known []tenant.Tenant,
 		r := byID[id]
 		if r == nil {
 			r = &tenantRow{tenantTotals: tenantTotals{Tenant: id, Latency: noLatency()}, Name: tenant.Tenant{ID: id}.DisplayName(),
-				Plan: tenant.Starter, State: slo.StateNoData, Budget: math.NaN(), Burn: math.NaN(), LimitMS: math.NaN(), tightest: math.NaN()}
+				Plan: tenant.Starter, State: slo.StateNoData, Budget: math.NaN(), Burn: math.NaN(), LimitMS: math.NaN()}
 			byID[id] = r
 		}
 		return r
@@ -101,11 +101,11 @@ func mergeStatuses(snap *slo.Snapshot, product string, at func(tenant.ID) *tenan
 		if rank(s.State) < rank(r.State) {
 			r.State = s.State
 		}
-		if s.State != slo.StateNoData && !(s.ErrorBudgetRemaining >= r.tightest) {
-			r.tightest = s.ErrorBudgetRemaining
+		if hasBudget(s) && !(s.ErrorBudgetRemaining >= r.Budget) {
+			r.Tightest, r.Budget = s, s.ErrorBudgetRemaining
 		}
 		if worse(s, r.SLO) {
-			r.SLO, r.Budget, r.Burn = s, s.ErrorBudgetRemaining, burnOf(s)
+			r.SLO, r.Burn = s, burnOf(s)
 		}
 		if ms, ok := thresholds[s.SLO]; ok && s.Total > limitTotals[s.Tenant] {
 			limitTotals[s.Tenant], r.LimitMS = s.Total, ms
@@ -130,15 +130,18 @@ const (
 	showNoTraffic = "idle"
 )
 
+// Elsewhere reports whether the tightest budget is that of another SLO than the worst one.
+func (r *tenantRow) Elsewhere() bool { return r.Tightest != nil && r.Tightest != r.SLO }
+
 // in reports whether the row belongs under a tab.
 func (r *tenantRow) in(show string) bool {
 	switch show {
 	case showBurning:
 		return burning(r.State)
 	case showOverspent:
-		return r.tightest < 0
+		return r.Budget < 0
 	case showLow:
-		return r.tightest >= 0 && r.tightest < 0.25
+		return r.Budget >= 0 && r.Budget < 0.25
 	case showFew:
 		return r.State == slo.StateWatching
 	case showNoTraffic:

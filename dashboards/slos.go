@@ -94,7 +94,7 @@ func summaries(snap *slo.Snapshot) []sloSummary {
 		if rank(st.State) < rank(s.State) {
 			s.State = st.State
 		}
-		if st.State != slo.StateNoData && (!s.HasData || st.ErrorBudgetRemaining < s.Tightest) {
+		if hasBudget(st) && (!s.HasData || st.ErrorBudgetRemaining < s.Tightest) {
 			s.Tightest, s.HasData = st.ErrorBudgetRemaining, true
 		}
 	}
@@ -143,6 +143,8 @@ func (c *Console) readSLOs(r *http.Request, l *layout) *fleetNow {
 	if f.Alerts, err = c.openAlerts(ctx); err != nil {
 		c.failed(ctx, "the open alerts", err)
 	}
+	f.Snapshot = standing(f.Snapshot, f.Alerts)
+	l.countBurning(f.Snapshot)
 	return f
 }
 

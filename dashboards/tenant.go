@@ -98,7 +98,7 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	d := &tenantData{layout: l, ID: id, Plan: tenant.Starter, Name: tenant.Tenant{ID: id}.DisplayName()}
 	var snap *slo.Snapshot
 	var points []point
-	var alerts []tenantAlert
+	var alerts []openAlert
 	var g errgroup.Group
 	ctx := r.Context()
 	g.Go(func() error {
@@ -135,19 +135,21 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	})
 	g.Go(func() error {
 		var err error
-		if alerts, err = c.openAlertsOf(ctx, id); err != nil {
+		if alerts, err = c.openAlerts(ctx); err != nil {
 			c.failed(ctx, "the open alerts", err)
 		}
 		return nil
 	})
 	_ = g.Wait() // none returns an error
+	snap = standing(snap, alerts)
+	l.countBurning(snap)
 	if d.RoutesCut = len(d.Routes) > maxRoutes; d.RoutesCut {
 		d.Routes = d.Routes[:maxRoutes]
 	}
 	slices.Sort(d.Products)
 	l.Title = d.Name
 	l.Crumbs = []crumb{{"Tenants", "/tenants"}, {Label: d.Name}}
-	d.fill(snap, alerts, points)
+	d.fill(snap, alertsOf(id, alerts), points)
 	return c.render(w, "tenant", http.StatusOK, l.Partial, d)
 }
 
@@ -189,8 +191,10 @@ func (d *tenantData) fill(snap *slo.Snapshot, alerts []tenantAlert, points []poi
 // statusesOf returns a tenant's SLOs, the worst first.
 func statusesOf(snap *slo.Snapshot, id tenant.ID) []sloRow {
 	var rows []sloRow
-	for _, s := range snap.ForTenant(id) {
-		rows = append(rows, rowOf(snap, s))
+	for i := range snap.Statuses {
+		if s := &snap.Statuses[i]; s.Tenant == id {
+			rows = append(rows, rowOf(snap, s))
+		}
 	}
 	slices.SortStableFunc(rows, func(a, b sloRow) int {
 		switch {

@@ -3,11 +3,11 @@ package dashboards
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nexis-limited/headroom/alerting"
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/slo"
 	"github.com/nexis-limited/headroom/tenant"
@@ -63,8 +63,8 @@ type column struct {
 type fleetNow struct {
 	Rows      []tenantRow
 	Totals    []tenantTotals
-	Snapshot  *slo.Snapshot
-	Alerts    []*alerting.View
+	Snapshot  *slo.Snapshot // with what the open alerts hold
+	Alerts    []openAlert
 	Names     map[tenant.ID]string
 	SLOPanel  panel
 	ListPanel panel
@@ -75,6 +75,24 @@ func (f *fleetNow) name(id tenant.ID) string {
 		return n
 	}
 	return tenant.Tenant{ID: id}.DisplayName()
+}
+
+// keepProduct leaves only what concerns a product, all of it when none is asked for.
+func (f *fleetNow) keepProduct(product string) {
+	if product == "" {
+		return
+	}
+	f.Alerts = slices.DeleteFunc(f.Alerts, func(a openAlert) bool { return a.Product != product })
+	if f.Snapshot == nil {
+		return
+	}
+	part := &slo.Snapshot{At: f.Snapshot.At, SLOs: f.Snapshot.SLOs, Fleet: f.Snapshot.Fleet}
+	for i := range f.Snapshot.Statuses {
+		if s := &f.Snapshot.Statuses[i]; s.Product == product {
+			part.Statuses = append(part.Statuses, *s)
+		}
+	}
+	f.Snapshot = part
 }
 
 // readFleet asks every store at once. What fails leaves its panel without numbers; the rest is there.
@@ -110,6 +128,9 @@ func (c *Console) readFleet(ctx context.Context, l *layout, product string) *fle
 	for _, t := range known {
 		f.Names[t.ID] = t.DisplayName()
 	}
+	f.Snapshot = standing(f.Snapshot, f.Alerts)
+	l.countBurning(f.Snapshot)
+	f.keepProduct(product)
 	f.Rows = mergeRows(f.Totals, f.Snapshot, known, product)
 	return f
 }
@@ -267,7 +288,7 @@ func columns(r *http.Request, q listQuery) []column {
 		{Key: "requests", Label: "Req/min", Number: true}, {Key: "errors", Label: "Errors", Number: true},
 		{Key: "p50", Label: "P50", Number: true, Narrow: true}, {Key: "p95", Label: "P95", Number: true},
 		{Key: "p99", Label: "P99", Number: true, Narrow: true}, {Label: "P95, " + q.words(r), Wide: true}, {Label: "Worst SLO", Narrow: true},
-		{Key: "budget", Label: "Budget left"}, {Key: "burn", Label: "Burn", Number: true},
+		{Key: "budget", Label: "Tightest budget"}, {Key: "burn", Label: "Burn", Number: true},
 	}
 	keys := sortKeys()
 	for i := range list {

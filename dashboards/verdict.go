@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type burn struct {
 // burnsOf groups the statuses that burn by SLO and severity: the most urgent first, then those with the most tenants.
 // Where an alert is open its words are taken, so that console and Slack say the same. An open alert that nothing burns
 // for at this moment is listed too. name returns a tenant's name.
-func burnsOf(snap *slo.Snapshot, alerts []*alerting.View, name func(tenant.ID) string, now time.Time) []burn {
+func burnsOf(snap *slo.Snapshot, alerts []openAlert, name func(tenant.ID) string, now time.Time) []burn {
 	type key struct {
 		slo   string
 		state slo.State
@@ -38,7 +39,7 @@ func burnsOf(snap *slo.Snapshot, alerts []*alerting.View, name func(tenant.ID) s
 	groups := map[key][]*slo.Status{}
 	if snap != nil {
 		for i := range snap.Statuses {
-			if s := &snap.Statuses[i]; burning(s.State) && s.Worst() != nil {
+			if s := &snap.Statuses[i]; burning(s.State) {
 				k := key{s.SLO, s.State}
 				groups[k] = append(groups[k], s)
 			}
@@ -50,7 +51,7 @@ func burnsOf(snap *slo.Snapshot, alerts []*alerting.View, name func(tenant.ID) s
 		b := burnOfGroup(snap, members, name, now)
 		for _, a := range alerts {
 			if a.Rule == k.slo && stateOf(a.Severity) == k.state {
-				b.take(a, now)
+				b.take(a.View, now)
 			}
 		}
 		listed[k.slo] = true
@@ -59,7 +60,7 @@ func burnsOf(snap *slo.Snapshot, alerts []*alerting.View, name func(tenant.ID) s
 	for _, a := range alerts {
 		if !listed[a.Rule] && a.Count > 0 {
 			b := burn{SLO: a.Rule, Title: titleOf(snap, a.Rule), Severity: stateOf(a.Severity)}
-			b.take(a, now)
+			b.take(a.View, now)
 			list = append(list, b)
 		}
 	}
@@ -84,7 +85,18 @@ func burnOfGroup(snap *slo.Snapshot, members []*slo.Status, name func(tenant.ID)
 			worst = s
 		}
 	}
+	whom := name(worst.Tenant)
+	if len(members) > 1 {
+		whom = theme.Count(len(members), "tenant", "tenants")
+	}
+	b := burn{
+		SLO: worst.SLO, Title: worst.Title, Severity: worst.State, Tenants: len(members), Worst: worst.Tenant, WorstName: name(worst.Tenant),
+		Heading: worst.Title + " burns for " + whom, Gone: gone(worst, now),
+	}
 	pair := worst.Worst()
+	if pair == nil { // an alert holds it that had its numbers before
+		return b
+	}
 	var counts slo.Counts // of all members over the worst one's long window
 	for _, s := range members {
 		for _, r := range s.BurnRates {
@@ -95,20 +107,17 @@ func burnOfGroup(snap *slo.Snapshot, members []*slo.Status, name func(tenant.ID)
 			}
 		}
 	}
-	whom := name(worst.Tenant)
-	if len(members) > 1 {
-		whom = theme.Count(len(members), "tenant", "tenants")
-	}
-	return burn{
-		SLO: worst.SLO, Title: worst.Title, Severity: worst.State, Tenants: len(members), Worst: worst.Tenant, WorstName: name(worst.Tenant),
-		Heading: worst.Title + " burns for " + whom, Rate: theme.Burn(pair.LongRate), Gone: gone(worst, now),
-		Evidence: badShare(counts, rowOf(snap, worst).Threshold) + " in the last " + theme.Duration(pair.Long) + ".",
-	}
+	b.Rate = theme.Burn(pair.LongRate)
+	b.Evidence = badShare(counts, rowOf(snap, worst).Threshold) + " in the last " + theme.Duration(pair.Long) + "."
+	return b
 }
 
 // take puts an alert's words in place of ours.
 func (b *burn) take(a *alerting.View, now time.Time) {
-	b.Alert, b.Tenants, b.Heading = a, a.Count, a.Title
+	b.Alert = a
+	if a.Count >= b.Tenants { // else there are some that it does not hold yet
+		b.Tenants, b.Heading = a.Count, a.Title
+	}
 	if a.Share != "" {
 		b.Evidence = a.Share
 		if a.Allowed != "" {
@@ -175,10 +184,16 @@ func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHisto
 		return v
 	}
 	worst := burns[0]
-	hurt := 0
+	hurt, quiet, fine := 0, 0, 0
 	for i := range rows {
-		if burning(rows[i].State) {
+		switch r := &rows[i]; {
+		case burning(r.State):
 			hurt++
+			if r.SLO != nil && silent(r.SLO) {
+				quiet++
+			}
+		case !math.IsNaN(r.Budget):
+			fine++
 		}
 	}
 	v := fleetVerdict{Glyph: stateGlyph(worst.Severity), Word: stateWord(worst.Severity)}
@@ -195,11 +210,18 @@ func verdictOf(snap *slo.Snapshot, burns []burn, rows []tenantRow, h budgetHisto
 		v.Bold += " since " + theme.Stamp(since, now) + " UTC"
 	}
 	v.Bold += "."
-	switch fine := h.Tenants - hurt; {
+	switch {
 	case fine == 1:
 		v.Context = "For the other tenant with traffic nothing burns."
 	case fine > 1:
 		v.Context = "For the other " + theme.Num(fine) + " tenants with traffic nothing burns."
+	}
+	if quiet > 0 {
+		whose := theme.Num(quiet) + " of those that burn sent nothing lately"
+		if quiet == hurt {
+			whose = "Those that burn sent nothing lately"
+		}
+		v.Context = strings.TrimSpace(v.Context + " " + whose + ": an alert stays open until requests show that it is over.")
 	}
 	return v
 }

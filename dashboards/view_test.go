@@ -111,7 +111,7 @@ func TestRowsAreWorstFirst(t *testing.T) {
 	for _, r := range rows {
 		got = append(got, r.Name)
 	}
-	if want := []string{"worse", "Page & Co", "ticket", "over", "few", "fine", "idle", "new"}; !slices.Equal(got, want) {
+	if want := []string{"worse", "Page & Co", "ticket", "over", "few", "fine", "new", "idle"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	fine := rows[5]
@@ -140,9 +140,9 @@ func TestVerdictTakesTheWordsOfTheAlert(t *testing.T) {
 		burns[0].WorstName != "T-one" || burns[0].Rate != "106×" {
 		t.Fatalf("got %+v", burns)
 	}
-	view := &alerting.View{Alert: "a-1", Rule: "pay", Severity: alerting.Page, Title: "Pay burns for 2 tenants", Share: "20 of 200 failed", Allowed: "allowed 0.1 %",
-		Count: 2, Since: day.Add(-38 * time.Minute), Tenants: []alerting.TenantView{{ID: "one", Name: "One", Burn: "106×", Gone: "gone about 12:53"}}}
-	burns = burnsOf(snap, []*alerting.View{view}, name, day)
+	view := openAlert{View: &alerting.View{Alert: "a-1", Rule: "pay", Severity: alerting.Page, Title: "Pay burns for 2 tenants", Share: "20 of 200 failed", Allowed: "allowed 0.1 %",
+		Count: 2, Since: day.Add(-38 * time.Minute), Tenants: []alerting.TenantView{{ID: "one", Name: "One", Burn: "106×", Gone: "gone about 12:53"}}}}
+	burns = burnsOf(snap, []openAlert{view}, name, day)
 	if len(burns) != 1 || burns[0].Evidence != "20 of 200 failed, allowed 0.1 %." || burns[0].WorstName != "One" || burns[0].Gone != "gone about 12:53" {
 		t.Fatalf("got %+v", burns)
 	}
@@ -152,7 +152,12 @@ func TestVerdictTakesTheWordsOfTheAlert(t *testing.T) {
 		t.Errorf("got %+v", v)
 	}
 	// An alert that nothing burns for any more is still told.
-	if burns := burnsOf(&slo.Snapshot{}, []*alerting.View{view}, name, day); len(burns) != 1 || burns[0].Worst != "one" {
+	if burns := burnsOf(&slo.Snapshot{}, []openAlert{view}, name, day); len(burns) != 1 || burns[0].Worst != "one" {
+		t.Errorf("got %+v", burns)
+	}
+	// One that burns already but is in no alert yet counts too.
+	view.Count = 1
+	if burns := burnsOf(snap, []openAlert{view}, name, day); burns[0].Heading != "Pay burns for 2 tenants" || burns[0].Alert == nil {
 		t.Errorf("got %+v", burns)
 	}
 	if v := verdictOf(nil, nil, nil, budgetHistogram{}, day); !strings.Contains(v.Bold, "not known") {
