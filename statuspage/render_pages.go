@@ -102,15 +102,29 @@ func lanes(i *ViewIncident, end, now time.Time) []laneView {
 	for _, id := range order {
 		l := laneView{Name: names[id]}
 		var words []string
-		for _, s := range spans[id] {
-			if !s.to.After(s.from) || !s.from.Before(end) {
-				continue
-			}
+		for _, s := range joined(spans[id], end) {
 			l.Spans = append(l.Spans, spanView{s.status, percent(s.from.Sub(i.StartedAt), total), percent(s.to.Sub(s.from), total)})
 			words = append(words, s.status.Word()+" from "+theme.Stamp(s.from, now)+" to "+theme.Stamp(s.to, now)+" UTC")
 		}
 		l.Label = strings.Join(words, ", ")
 		out = append(out, l)
+	}
+	return out
+}
+
+// joined leaves out spans without length and those past the end, and makes one of neighbours with the same status: an
+// update that repeats a component's state is no change of it.
+func joined(list []span, end time.Time) []span {
+	var out []span
+	for _, s := range list {
+		if !s.to.After(s.from) || !s.from.Before(end) {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1].status == s.status {
+			out[n-1].to = s.to
+			continue
+		}
+		out = append(out, s)
 	}
 	return out
 }
