@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -199,14 +200,18 @@ func killEngine(t *testing.T, h *harness.Headroom, name string, between func()) 
 	t.Helper()
 	for range killRounds(t) {
 		var engine harness.Process
-		eventually(t, 20*time.Second, name+" runs", func() (err error) {
-			engine, err = h.Engine(name)
+		eventually(t, time.Minute, name+" is killed", func() (err error) {
+			if engine, err = h.Engine(name); err != nil {
+				return err
+			}
+			atSomeMoment(t, 200*time.Millisecond, time.Second)
+			// A start after a kill may fail and be tried again: what was found then has ended by itself.
+			err = engine.Kill()
+			if err != nil && !errors.Is(err, harness.ErrGone) {
+				t.Fatal(err)
+			}
 			return err
 		})
-		atSomeMoment(t, 200*time.Millisecond, time.Second)
-		if err := engine.Kill(); err != nil {
-			t.Fatal(err)
-		}
 		eventually(t, 10*time.Second, name+" is gone", func() error {
 			if engine.Alive() {
 				return fmt.Errorf("%s runs", engine)

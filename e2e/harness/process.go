@@ -26,10 +26,13 @@ func (p Process) Alive() bool {
 	return err == nil && now.began == p.began
 }
 
+// ErrGone says that a process had ended before it could be killed.
+var ErrGone = errors.New("is gone")
+
 // Kill ends the process as kill -9 does. It must be a descendant of a process that the caller started.
 func (p Process) Kill() error {
 	if !p.Alive() {
-		return fmt.Errorf("%s is gone", p)
+		return fmt.Errorf("%s: %w", p, ErrGone)
 	}
 	return syscall.Kill(p.PID, syscall.SIGKILL)
 }
