@@ -29,6 +29,7 @@ type chart struct {
 // chartLine is one series, drawn.
 type chartLine struct {
 	Label, Class, D string
+	Dots            string // path of the values that stand alone, where the line shows nothing
 	LabelY          float64
 }
 
@@ -36,6 +37,7 @@ type tick struct {
 	At     float64 // pixels for y, percent for x
 	Label  string
 	Anchor string // of text on the time axis
+	Shift  int    // of text from its line, in pixels: above it, below where there is no room above
 }
 
 // chartSeries is one series, as numbers. NaN is a gap.
@@ -57,6 +59,9 @@ type chartSpec struct {
 	Fill   bool   // of the area under the first series
 	Floor  float64
 }
+
+// labelHeight is the room in pixels that a label above its line needs.
+const labelHeight = 16
 
 // drawChart turns numbers into a drawing.
 func drawChart(s chartSpec) chart {
@@ -80,7 +85,7 @@ func drawChart(s chartSpec) chart {
 	}
 	x := func(i int) float64 { return round1(1000 * float64(i) / float64(len(s.Times)-1)) }
 	for _, line := range s.Series {
-		l := chartLine{Label: line.Label, Class: line.Class, D: pathOf(line.Values, x, y)}
+		l := chartLine{Label: line.Label, Class: line.Class, D: pathOf(line.Values, x, y), Dots: dotsOf(line.Values, x, y)}
 		l.LabelY = labelY(line.Values, y)
 		c.Lines = append(c.Lines, l)
 		if s.Fill && len(c.Lines) == 1 {
@@ -93,7 +98,11 @@ func drawChart(s chartSpec) chart {
 		}
 	}
 	for _, v := range ticksBetween(lo, hi, s.Log) {
-		c.YTicks = append(c.YTicks, tick{At: y(v), Label: s.Format(v)})
+		t := tick{At: y(v), Label: s.Format(v), Shift: -4}
+		if t.At < labelHeight {
+			t.Shift = 12
+		}
+		c.YTicks = append(c.YTicks, t)
 	}
 	c.XTicks = timeTicks(s.Times)
 	c.Data = chartJSON(s, lo, hi)
@@ -145,6 +154,20 @@ func pathOf(values []float64, x func(int) float64, y func(float64) float64) stri
 			b.WriteByte('2')
 		}
 		pen = true
+	}
+	return b.String()
+}
+
+// dotsOf returns the values without a neighbour as strokes of next to no length: round caps make dots of them.
+func dotsOf(values []float64, x func(int) float64, y func(float64) float64) string {
+	var b strings.Builder
+	for i, v := range values {
+		if math.IsNaN(v) || i > 0 && !math.IsNaN(values[i-1]) || i+1 < len(values) && !math.IsNaN(values[i+1]) {
+			continue
+		}
+		b.WriteByte('M')
+		coordinates(&b, x(i), y(v))
+		b.WriteString("h.01")
 	}
 	return b.String()
 }

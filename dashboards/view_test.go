@@ -248,6 +248,23 @@ func TestChartsHoldNoNaN(t *testing.T) {
 	})
 }
 
+func TestChartShowsLoneValuesAndItsTopLabel(t *testing.T) {
+	spec := chartSpec{Height: 100, Limit: math.NaN(), Format: theme.Pct, Floor: 1}
+	for i := range 5 {
+		spec.Times = append(spec.Times, day.Add(time.Duration(i)*time.Minute))
+	}
+	spec.Series = []chartSeries{{"Errors", "err", []float64{math.NaN(), 3.6, math.NaN(), 1, 2}}}
+	c := drawChart(spec)
+	if got, want := c.Lines[0].Dots, "M250 10.7h.01"; got != want {
+		t.Errorf("dots %q, want %q", got, want)
+	}
+	for _, y := range c.YTicks {
+		if top := y.At + float64(y.Shift); top < 11 || y.At > labelHeight && y.Shift > 0 {
+			t.Errorf("the label %q stands at %g", y.Label, top)
+		}
+	}
+}
+
 func TestSparkColoursOnlyWhatIsOverTheLimit(t *testing.T) {
 	s := drawSpark([]float64{100, math.NaN(), 200, 900}, 800, "the last hour")
 	if s.LimitY <= 0 || s.Line != "M0 19.8h2M69.3 17.6L104 2" || !strings.Contains(s.Title, "now 900\u202fms, over the limit of 800\u202fms") {

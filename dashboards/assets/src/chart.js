@@ -53,6 +53,14 @@ function colour(el, name) {
   return c;
 }
 
+// alone finds the values without a neighbour: no line leads to them, so they are drawn as points.
+function alone(u, at) {
+  const v = u.data[at];
+  const list = [];
+  for (let i = 0; i < v.length; i++) if (v[i] != null && v[i - 1] == null && v[i + 1] == null) list.push(i);
+  return list.length ? list : null;
+}
+
 const tones = { p50: "--p50", p95: "--p95", p99: "--p99", err: "--bad-f", thr: "--ink-3" };
 const widths = { p95: 1.75, p99: 1.25 };
 
@@ -70,7 +78,7 @@ function plot(el, data) {
     stroke: paint(tones[s.class]),
     width: widths[s.class] ?? 1.5,
     fill: data.fill ? paint(tones[s.class], s.class === "err" ? 0.14 : 0.1) : undefined,
-    points: { show: false },
+    points: { show: false, filter: alone, size: 5, fill: paint(tones[s.class]) },
   }));
   const room = data.series.findIndex((s) => s.class === "p95") + 1;
   const u = new uPlot(
