@@ -249,7 +249,7 @@ func TestEmptyStateWaitsForTheFirstSpan(t *testing.T) {
 	if len(live) != 1 || attr(live[0], "hx-get") != "/tenants" || !strings.Contains(attr(live[0], "hx-trigger"), "every 10s") {
 		t.Error("the page does not refresh itself")
 	}
-	for path, want := range map[string]string{"/slos": "No SLO is defined", "/alerts": "No alert yet", "/tenants/nobody": "No SLO counts this tenant"} {
+	for path, want := range map[string]string{"/slos": "No SLO is defined", "/alerts": "No alert yet", "/tenants/nobody": "No request has ever named this tenant"} {
 		if s := text(c.page(path)); !strings.Contains(s, want) {
 			t.Errorf("%s does not say %q: %s", path, want, s)
 		}

@@ -120,6 +120,16 @@ func (s *store) sparksAcrossTenants(ctx context.Context, w window, product strin
 	return sparks, err
 }
 
+// anyRequest reports whether any request of the tenant is stored, however old.
+func (s *store) anyRequest(ctx context.Context, id tenant.ID) (bool, error) {
+	found := false
+	err := s.query(ctx, "the tenant's first request", `SELECT 1 FROM latency_1h WHERE tenant = ? LIMIT 1`, func(driver.Rows) error {
+		found = true
+		return nil
+	}, string(id))
+	return found, err
+}
+
 // anyRequestAcrossTenants reports whether any request was ever stored.
 func (s *store) anyRequestAcrossTenants(ctx context.Context) (bool, error) {
 	found := false

@@ -38,6 +38,7 @@ type tenantData struct {
 	Routes                    []routeTotals
 	RoutesCut                 bool // there are more than shown
 	Failed                    []failedRequest
+	Unseen                    bool // nothing is known of the id: no request, no SLO, no row in the list of tenants
 
 	SLOPanel, SeriesPanel, RoutesPanel, FailedPanel panel
 }
@@ -99,6 +100,7 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	var snap *slo.Snapshot
 	var points []point
 	var alerts []openAlert
+	named := false
 	var g errgroup.Group
 	ctx := r.Context()
 	g.Go(func() error {
@@ -127,9 +129,10 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 		known, err := c.opts.Tenants.List(ctx)
 		if err != nil {
 			c.failed(ctx, "the tenants' names and plans", err)
+			named = true // it may be
 		}
 		if i := slices.IndexFunc(known, func(t tenant.Tenant) bool { return t.ID == id }); i >= 0 {
-			d.Name, d.Plan = known[i].DisplayName(), known[i].Plan
+			d.Name, d.Plan, named = known[i].DisplayName(), known[i].Plan, true
 		}
 		return nil
 	})
@@ -150,6 +153,13 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	l.Title = d.Name
 	l.Crumbs = []crumb{{"Tenants", "/tenants"}, {Label: d.Name}}
 	d.fill(snap, alertsOf(id, alerts), points)
+	if !named && id != tenant.Untagged && snap != nil && len(d.Statuses) == 0 && d.Totals.Requests == 0 && !d.RoutesPanel.Failed() {
+		any, err := c.store.anyRequest(ctx, id)
+		if err != nil {
+			c.failed(ctx, "the tenant's first request", err) // the page says what it knows of the range
+		}
+		d.Unseen = err == nil && !any
+	}
 	return c.render(w, "tenant", http.StatusOK, l.Partial, d)
 }
 
