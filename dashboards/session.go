@@ -78,7 +78,11 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 		c.log.ErrorContext(r.Context(), "signing in failed", "error", err)
 		return c.showSignIn(w, r, http.StatusServiceUnavailable, "Keys cannot be checked now: PostgreSQL does not answer. Try again in a moment.")
 	}
-	return c.showSignIn(w, r, web.Status(err), sentence(err))
+	why := sentence(err)
+	if strings.Contains(why, "_…") { // the form of a key is for terminals: in a narrow box it breaks within
+		why = "That is no API key. A key begins with hr_ and is one long word: copy all of it."
+	}
+	return c.showSignIn(w, r, web.Status(err), why)
 }
 
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {

@@ -61,7 +61,7 @@ func TestSignInAndOut(t *testing.T) {
 	f(b.send("GET", "/tenants?q=we", ""), 303, "/sign-in?next=%2Ftenants%3Fq%3Dwe", "")
 	f(b.send("GET", "/sign-in?next=%2Ftenants%3Fq%3Dwe", ""), 200, "", "DIR/admin-key")
 	f(b.send("POST", "/sign-in", query("key", "")), 400, "", "Paste a key first")
-	f(b.send("POST", "/sign-in", query("key", "hr_nonsense")), 401, "", "malformed")
+	f(b.send("POST", "/sign-in", query("key", "hr_nonsense")), 401, "", "That is no API key")
 	f(b.send("POST", "/sign-in", query("key", c.key), "Sec-Fetch-Site", "cross-site"), 403, "", "")
 	f(b.send("POST", "/sign-in", query("key", c.key, "next", "//evil.example/")), 303, "/tenants", "")
 	b.cookies = map[string]*http.Cookie{}
