@@ -11,7 +11,7 @@ import (
 	"github.com/nexis-limited/headroom/web/theme"
 )
 
-// dist is what "go run ./dashboards/assets" made. On a fresh clone it holds a placeholder only.
+// dist is what dashboards/assets/build.mjs made. On a fresh clone it holds a placeholder only.
 //
 //go:embed all:assets/dist assets/src/console.css
 var dist embed.FS
