@@ -125,7 +125,13 @@ func TestShownOnce(t *testing.T) {
 		return func() {}
 	})
 	f("not stored", func(e *env) func() {
-		return e.breakOn(`CREATE TRIGGER broken BEFORE UPDATE OF ts ON control.notifications FOR EACH ROW WHEN (NEW.ts <> '')`)
+		mend := e.breakOn(`CREATE TRIGGER broken BEFORE UPDATE OF ts ON control.notifications FOR EACH ROW WHEN (NEW.ts <> '')`)
+		return func() { // only once it has failed: Slack has the message a moment before its place is to be stored
+			e.eventually("storing has failed", func() bool {
+				return e.count(`SELECT count(*) FROM river.river_job WHERE cardinality(errors) > 0`) > 0
+			})
+			mend()
+		}
 	})
 }
 
