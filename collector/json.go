@@ -4,9 +4,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 
-	logs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
-	metricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
-	traces "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
+	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -23,14 +23,14 @@ const (
 // fromJSON turns an OTLP/JSON body into protobuf. It is the slow path: services send protobuf, people try JSON. So one
 // body is turned at a time, however many come.
 func (c *Collector) fromJSON(path string, src []byte) ([]byte, error) {
-	var msg proto.Message
+	var msg proto.Message // the same as the export requests, whose packages bring a gRPC gateway with them
 	switch path {
 	case "/v1/traces":
-		msg = new(traces.ExportTraceServiceRequest)
+		msg = new(tracepb.TracesData)
 	case "/v1/metrics":
-		msg = new(metricspb.ExportMetricsServiceRequest)
+		msg = new(metricspb.MetricsData)
 	default:
-		msg = new(logs.ExportLogsServiceRequest)
+		msg = new(logspb.LogsData)
 	}
 	c.turningJSON.Lock()
 	defer c.turningJSON.Unlock()

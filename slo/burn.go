@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"gonum.org/v1/gonum/stat/distuv"
+	"gonum.org/v1/gonum/mathext"
 )
 
 // DefaultConfidence is that of the lower bound of the error ratio in the long window. Simulated over a month, 99 % takes
@@ -70,7 +70,7 @@ func lowerBound(c Counts, confidence float64) float64 {
 	if k == n {
 		return math.Pow(1-confidence, 1/n)
 	}
-	return min(k/n, distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(1-confidence)) // its last digits may be off
+	return min(k/n, mathext.InvRegIncBeta(k, n-k+1, 1-confidence)) // its last digits may be off
 }
 
 func upperBound(c Counts, confidence float64) float64 {
@@ -81,5 +81,5 @@ func upperBound(c Counts, confidence float64) float64 {
 	case k == 0:
 		return -math.Expm1(math.Log1p(-confidence) / n)
 	}
-	return max(k/n, distuv.Beta{Alpha: k + 1, Beta: n - k}.Quantile(confidence))
+	return max(k/n, mathext.InvRegIncBeta(k+1, n-k, confidence))
 }
