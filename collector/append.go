@@ -75,7 +75,7 @@ func (d *decoder) appendSpan(id tenant.ID) {
 	c.exception.append(d.text(s.exception))
 	c.attributes.endRow()
 	d.appendResource()
-	d.out.spans++
+	d.out.accepted++
 }
 
 // appendResource repeats the resource's attributes for a span. A small body with a large resource and many tiny spans

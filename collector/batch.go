@@ -68,8 +68,8 @@ func newCommitter(sp *spool, w *window, opts decodeOptions, lanes int) *committe
 var errStopping = fault.New(fault.Unavailable, "the collector is stopping")
 
 // add decodes a body into the batch being gathered and returns that batch. The caller waits for done. When the body is
-// malformed, or all spans in it were refused, nothing is to be stored and the batch is nil.
-func (c *committer) add(body []byte, d digest, now time.Time) (*batch, outcome, error) {
+// malformed, or all that is in it was refused, nothing is to be stored and the batch is nil.
+func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, error) {
 	l := c.acquire()
 	for !l.closed && l.cur.cols.size() > maxLane {
 		full := l.cur.done
@@ -81,21 +81,21 @@ func (c *committer) add(body []byte, d digest, now time.Time) (*batch, outcome, 
 	if l.closed {
 		return nil, outcome{}, errStopping
 	}
-	out, err := l.dec.traces(body, l.cur.cols, now)
+	out, err := l.dec.decode(req, l.cur.cols, now)
 	if err != nil {
-		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no ExportTraceServiceRequest: %s", err)
+		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no %s: %s", req.signal.message, err)
 	}
-	if out.spans == 0 {
+	if out.accepted == 0 {
 		return nil, out, nil
 	}
 	b := l.cur
 	b.receipts = append(b.receipts, receipt{digest: d, at: now.Unix(), answer: out.answer()})
-	b.spans += out.spans
-	b.size += len(body)
-	if c.waiting.Add(int64(len(body))) >= int64(c.maxBatch) {
-		signal(c.enough)
+	b.spans += out.accepted
+	b.size += len(req.body)
+	if c.waiting.Add(int64(len(req.body))) >= int64(c.maxBatch) {
+		notify(c.enough)
 	}
-	signal(c.wake)
+	notify(c.wake)
 	return b, out, nil
 }
 
@@ -112,7 +112,7 @@ func (c *committer) acquire() *lane {
 	return l
 }
 
-func signal(ch chan struct{}) {
+func notify(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
 	default:

@@ -30,7 +30,7 @@ type decodeOptions struct {
 	maxExpansion     int // bytes of resource attributes, repeated for each span, that one request may come to
 }
 
-// decoder turns an ExportTraceServiceRequest into rows of columns. It is not safe for concurrent use and is reused; while
+// decoder turns requests into rows of columns. It is not safe for concurrent use and is reused; while
 // it runs its fields alias the request body, and it keeps nothing of it after.
 type decoder struct {
 	opts decodeOptions
@@ -65,10 +65,10 @@ type spanFields struct {
 	facts                     facts
 }
 
-// traces appends the spans of body to cols. On an error the body is malformed and cols are as they were before; after a
-// panic too, for they hold what others have sent.
-func (d *decoder) traces(body []byte, cols *columns, now time.Time) (outcome, error) {
-	d.cols, d.out, d.expanded = cols, outcome{}, 0
+// decode appends what the request carries to cols. On an error the body is malformed and cols are as they were before;
+// after a panic too, for they hold what others have sent.
+func (d *decoder) decode(req request, cols *columns, now time.Time) (outcome, error) {
+	d.cols, d.out, d.expanded = cols, outcome{signal: req.signal}, 0
 	d.newest = uint64(now.Add(d.opts.maxFuture).UnixNano())
 	d.oldest = uint64(now.Add(-d.opts.retention).UnixNano())
 	m, whole := cols.mark(), false
@@ -77,14 +77,15 @@ func (d *decoder) traces(body []byte, cols *columns, now time.Time) (outcome, er
 			cols.cut(m)
 		}
 	}()
-	if err := d.request(body); err != nil {
+	if err := req.signal.decode(d, req.body); err != nil {
 		return outcome{}, err
 	}
 	whole = true
 	return d.out, nil
 }
 
-func (d *decoder) request(src []byte) (err error) {
+// traces reads an ExportTraceServiceRequest.
+func (d *decoder) traces(src []byte) (err error) {
 	var fc easyproto.FieldContext
 	for n := 0; len(src) > 0; {
 		if src, err = fc.NextField(src); err != nil {

@@ -25,7 +25,7 @@ func TestFieldsInAnyOrder(t *testing.T) {
 	body := append([]byte{1<<3 | 2}, byte(len(joined)&0x7f|0x80), byte(len(joined)>>7))
 	body = append(body, joined...)
 	out, cols, err := decodeBody(body, time.Now())
-	if err != nil || out.spans != 1 {
+	if err != nil || out.accepted != 1 {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	if got := cols.spans.service.values[0]; got != "checkout" {
@@ -137,8 +137,8 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("the generated code takes what the decoder refuses: %v", err)
 		}
 		spans, requests, refused := reference(&req, now)
-		if got := cols.requests.status.Rows(); out.spans != spans || got != requests || out.rejectedSpans() != refused || cols.spans.kind.Rows() != spans {
-			t.Fatalf("%d spans, %d requests, %d refused; want %d, %d, %d", out.spans, got, out.rejectedSpans(), spans, requests, refused)
+		if got := cols.requests.status.Rows(); out.accepted != spans || got != requests || out.rejectedTotal() != refused || cols.spans.kind.Rows() != spans {
+			t.Fatalf("%d spans, %d requests, %d refused; want %d, %d, %d", out.accepted, got, out.rejectedTotal(), spans, requests, refused)
 		}
 	})
 }
@@ -165,7 +165,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := d.traces(body, cols, now); err != nil {
+		if _, err := d.decode(request{signal: traces, body: body}, cols, now); err != nil {
 			b.Fatal(err)
 		}
 		if cols.spans.kind.Rows() >= 20_000 {
@@ -185,7 +185,7 @@ func BenchmarkDecodeAndEncode(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := d.traces(body, cols, now); err != nil {
+		if _, err := d.decode(request{signal: traces, body: body}, cols, now); err != nil {
 			b.Fatal(err)
 		}
 		if cols.spans.kind.Rows() < 10_000 {

@@ -18,30 +18,29 @@ func (c *Collector) Handler() http.Handler { return c.handler }
 
 func (c *Collector) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /v1/traces", c.endpoint("rejectedSpans", c.traces))
-	mux.Handle("POST /v1/metrics", c.endpoint("rejectedDataPoints", notYet("metrics", countDataPoints)))
-	mux.Handle("POST /v1/logs", c.endpoint("rejectedLogRecords", notYet("logs", countLogRecords)))
+	for _, s := range []*signal{traces, metricPoints, logs} {
+		mux.Handle("POST "+s.path, c.endpoint(s))
+	}
 	return mux
 }
 
-// endpoint adapts a function that takes an authenticated, uncompressed protobuf body to HTTP.
-func (c *Collector) endpoint(jsonCount string, take func(r *http.Request, who tenant.Identity, body []byte) (answer, error)) http.Handler {
+// endpoint adapts ingest to OTLP/HTTP.
+func (c *Collector) endpoint(s *signal) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		metrics.requests.Inc()
 		asJSON := isJSON(r)
-		a, err := c.serve(w, r, asJSON, take)
+		a, err := c.serve(w, r, s, asJSON)
 		if err != nil {
 			c.fail(w, r, err, asJSON)
 			return
 		}
-		write(w, http.StatusOK, exportResponse(a, jsonCount, asJSON), asJSON)
+		write(w, http.StatusOK, exportResponse(a, s.jsonCount, asJSON), asJSON)
 		metrics.ackSeconds.UpdateDuration(started)
 	})
 }
 
-func (c *Collector) serve(w http.ResponseWriter, r *http.Request, asJSON bool,
-	take func(*http.Request, tenant.Identity, []byte) (answer, error)) (answer, error) {
+func (c *Collector) serve(w http.ResponseWriter, r *http.Request, s *signal, asJSON bool) (answer, error) {
 	who, err := c.authenticate(r)
 	if err != nil {
 		return answer{}, err
@@ -59,11 +58,11 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, asJSON bool,
 	metrics.bytes.Add(b.buf.Len())
 	src := b.buf.Bytes()
 	if asJSON {
-		if src, err = c.fromJSON(r.URL.Path, src); err != nil {
+		if src, err = c.fromJSON(s, src); err != nil {
 			return answer{}, err
 		}
 	}
-	return take(r, who, src)
+	return c.ingest(request{signal: s, from: who, body: src})
 }
 
 func (c *Collector) authenticate(r *http.Request) (tenant.Identity, error) {
@@ -99,45 +98,6 @@ func checkType(r *http.Request) error {
 	}
 	return &fault.Error{Kind: fault.Unsupported, Field: "Content-Type", Value: t,
 		Message: "is not supported: send OTLP as " + typeProtobuf + " or " + typeJSON}
-}
-
-// traces stores the spans of a request and returns when they are durable.
-func (c *Collector) traces(r *http.Request, who tenant.Identity, body []byte) (answer, error) {
-	if c.spool.full() {
-		return answer{}, &fault.Error{Kind: fault.Unavailable, RetryAfter: 10 * time.Second,
-			Message: "the spool is full, because ClickHouse does not take spans as fast as they come"}
-	}
-	now := time.Now()
-	d := digestOf(r.URL.Path, who.KeyID, body)
-	a, known, other := c.window.begin(d, now)
-	if other != nil {
-		<-other.done
-		metrics.duplicates.Inc()
-		return other.answer, other.err
-	}
-	if known {
-		metrics.duplicates.Inc()
-		return a, nil
-	}
-	settled := false
-	defer func() { // nothing may leave others waiting, not even a panic
-		if !settled {
-			c.window.settle(d, answer{}, errStopping)
-		}
-	}()
-	b, out, err := c.committer.add(body, d, now)
-	settled = true
-	if err != nil {
-		c.window.settle(d, answer{}, err)
-		return answer{}, err
-	}
-	out.count()
-	if b == nil {
-		c.window.settle(d, out.answer(), nil)
-		return out.answer(), nil
-	}
-	<-b.done // the committer settles it
-	return out.answer(), b.err
 }
 
 func (c *Collector) fail(w http.ResponseWriter, r *http.Request, err error, asJSON bool) {

@@ -42,7 +42,7 @@ func decodeBody(body []byte, now time.Time) (outcome, *columns, error) {
 	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: 10 * time.Minute, retention: 30 * 24 * time.Hour,
 		maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion}}
 	cols := newColumns()
-	out, err := d.traces(body, cols, now)
+	out, err := d.decode(request{signal: traces, body: body}, cols, now)
 	return out, cols, err
 }
 
@@ -80,7 +80,7 @@ func TestBadSpansAreRefusedOneByOne(t *testing.T) {
 			tc.spoil(bad)
 			second := proto.CloneOf(bad)
 			out, cols := decodeOne(t, export(server("before", text("k", "v")), bad, server("after", text("k", "v")), second))
-			if out.spans != 2 || out.rejected[tc.why] != 2 || out.rejectedSpans() != 2 {
+			if out.accepted != 2 || out.rejected[tc.why] != 2 || out.rejectedTotal() != 2 {
 				t.Fatalf("outcome %+v, want 2 spans and 2 refused as %s", out, reasonNames[tc.why])
 			}
 			a := out.answer()
@@ -122,7 +122,7 @@ func TestLimitsCutValuesAndMendUTF8(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.spans != 1 || out.clipped == 0 {
+	if out.accepted != 1 || out.clipped == 0 {
 		t.Fatalf("outcome %+v", out)
 	}
 	if got := len(cols.spans.name.values[0]); got != 512 {
@@ -146,7 +146,7 @@ func TestLargeResourceDoesNotMultiply(t *testing.T) {
 		req.ResourceSpans[0].ScopeSpans[0].Spans = append(req.ResourceSpans[0].ScopeSpans[0].Spans, server("x"))
 	}
 	out, cols := decodeOne(t, req)
-	if out.spans != 20_000 || out.clipped == 0 || cols.spans.resource.Rows() != 20_000 {
+	if out.accepted != 20_000 || out.clipped == 0 || cols.spans.resource.Rows() != 20_000 {
 		t.Errorf("outcome %+v", out)
 	}
 	if got := cols.size(); got > 70<<20 {
@@ -271,7 +271,7 @@ func TestHexToBase64(t *testing.T) {
 func FuzzFromJSON(f *testing.F) {
 	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00ff","spanId":"","name":"a\"b"}]}]}]}`))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		if body, err := new(Collector).fromJSON("/v1/traces", src); err == nil {
+		if body, err := new(Collector).fromJSON(traces, src); err == nil {
 			_, _, _ = decodeBody(body, time.Now())
 		}
 	})

@@ -22,12 +22,12 @@ const (
 
 // fromJSON turns an OTLP/JSON body into protobuf. It is the slow path: services send protobuf, people try JSON. So one
 // body is turned at a time, however many come.
-func (c *Collector) fromJSON(path string, src []byte) ([]byte, error) {
+func (c *Collector) fromJSON(s *signal, src []byte) ([]byte, error) {
 	var msg proto.Message // the same as the export requests, whose packages bring a gRPC gateway with them
-	switch path {
-	case "/v1/traces":
+	switch s {
+	case traces:
 		msg = new(tracepb.TracesData)
-	case "/v1/metrics":
+	case metricPoints:
 		msg = new(metricspb.MetricsData)
 	default:
 		msg = new(logspb.LogsData)

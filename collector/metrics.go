@@ -69,7 +69,7 @@ func insertedCounters() (cs [tables]*vm.Counter) {
 
 // count adds what became of a request's spans.
 func (o *outcome) count() {
-	metrics.received.Add(o.spans + o.rejectedSpans())
+	metrics.received.Add(o.accepted + o.rejectedTotal())
 	metrics.clipped.Add(o.clipped)
 	for r, n := range o.rejected {
 		metrics.rejected[r].Add(n)

@@ -22,22 +22,23 @@ const (
 
 var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id"}
 
-// outcome is what became of the spans of a request.
+// outcome is what became of what a request carries.
 type outcome struct {
-	spans    int // accepted
+	signal   *signal
+	accepted int
 	rejected [reasons]int
-	first    string // what was wrong with the first rejected span
+	first    string // what was wrong with the first thing that is refused
 	clipped  int    // values cut to their limit
 }
 
-func (o *outcome) rejectedSpans() (n int) {
+func (o *outcome) rejectedTotal() (n int) {
 	for _, r := range o.rejected {
 		n += r
 	}
 	return n
 }
 
-// reject counts a span and keeps what was wrong with the first. What is built lazily, by a closure that the hot path
+// reject counts something refused and keeps what was wrong with the first. What is built lazily, by a closure that the hot path
 // never calls.
 func (o *outcome) reject(why reason, err func() error) {
 	o.rejected[why]++
@@ -53,21 +54,21 @@ func publicText(err error) string {
 	return err.Error()
 }
 
-// answer is what a request is told about its spans; the zero answer is full success.
+// answer is what a request is told about what it carries; the zero answer is full success.
 type answer struct {
 	rejected int64
 	message  string
 }
 
 func (o *outcome) answer() answer {
-	n := o.rejectedSpans()
+	n := o.rejectedTotal()
 	switch n {
 	case 0:
 		return answer{}
 	case 1:
 		return answer{1, o.first}
 	}
-	return answer{int64(n), fmt.Sprintf("%s; %d more spans were refused", o.first, n-1)}
+	return answer{int64(n), fmt.Sprintf("%s; %d more %s were refused", o.first, n-1, o.signal.things)}
 }
 
 // nanoTime renders a timestamp of a span for an error message.

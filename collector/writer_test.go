@@ -90,7 +90,7 @@ func TestStop(t *testing.T) {
 	body := encode(t, export(mixed(8, 1)...))
 	d := digestOf("/v1/traces", 1, body)
 	c.window.begin(d, time.Now())
-	b, _, err := c.committer.add(body, d, time.Now())
+	b, _, err := c.committer.add(request{signal: traces, body: body}, d, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestStop(t *testing.T) {
 	if got, want := countAll(t, db), wantMixed(8); got != want {
 		t.Errorf("counts after the stop:\n got %+v\nwant %+v", got, want)
 	}
-	if _, _, err := c.committer.add(body, d, time.Now()); err != errStopping { //nolint:errorlint // the very one
+	if _, _, err := c.committer.add(request{signal: traces, body: body}, d, time.Now()); err != errStopping { //nolint:errorlint // the very one
 		t.Errorf("a request after the stop got %v", err)
 	}
 }

@@ -1,29 +1,6 @@
 package collector
 
-import (
-	"fmt"
-	"net/http"
-
-	"github.com/VictoriaMetrics/easyproto"
-
-	"github.com/nexis-limited/headroom/fault"
-	"github.com/nexis-limited/headroom/tenant"
-)
-
-// notYet answers a request of a signal that is not stored: a partial success that refuses all of it, so that clients
-// neither fail nor send it again.
-func notYet(signal string, count func(body []byte) (int64, error)) func(*http.Request, tenant.Identity, []byte) (answer, error) {
-	return func(_ *http.Request, _ tenant.Identity, body []byte) (answer, error) {
-		n, err := count(body)
-		if err != nil {
-			return answer{}, fault.Wrap(err, fault.Invalid, "the body is no OTLP export request for %s: %s", signal, err)
-		}
-		if n == 0 {
-			return answer{}, nil
-		}
-		return answer{rejected: n, message: fmt.Sprintf("headroom does not accept %s yet; send traces", signal)}, nil
-	}
-}
+import "github.com/VictoriaMetrics/easyproto"
 
 // countLogRecords counts ExportLogsServiceRequest.resource_logs.scope_logs.log_records.
 func countLogRecords(body []byte) (int64, error) {

@@ -1,0 +1,71 @@
+package collector
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nexis-limited/headroom/fault"
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// request is what the transports have in common: a body whose sender is known.
+type request struct {
+	signal *signal
+	from   tenant.Identity
+	body   []byte // uncompressed protobuf; nothing of it is kept after ingest
+}
+
+// ingest stores what a request carries and returns when that is durable. It waits for the disk, never for ClickHouse.
+func (c *Collector) ingest(req request) (answer, error) {
+	if req.signal.decode == nil {
+		return refuseAll(req)
+	}
+	if c.spool.full() {
+		return answer{}, &fault.Error{Kind: fault.Unavailable, RetryAfter: 10 * time.Second,
+			Message: "the spool is full, because ClickHouse does not take data as fast as it comes"}
+	}
+	now := time.Now()
+	d := digestOf(req.signal.path, req.from.KeyID, req.body)
+	a, known, other := c.window.begin(d, now)
+	if other != nil {
+		<-other.done
+		metrics.duplicates.Inc()
+		return other.answer, other.err
+	}
+	if known {
+		metrics.duplicates.Inc()
+		return a, nil
+	}
+	settled := false
+	defer func() { // nothing may leave others waiting, not even a panic
+		if !settled {
+			c.window.settle(d, answer{}, errStopping)
+		}
+	}()
+	b, out, err := c.committer.add(req, d, now)
+	settled = true
+	if err != nil {
+		c.window.settle(d, answer{}, err)
+		return answer{}, err
+	}
+	out.count()
+	if b == nil {
+		c.window.settle(d, out.answer(), nil)
+		return out.answer(), nil
+	}
+	<-b.done // the committer settles it
+	return out.answer(), b.err
+}
+
+// refuseAll answers a request of a signal that is not stored: a partial success that refuses all of it, so that clients
+// neither fail nor send it again.
+func refuseAll(req request) (answer, error) {
+	n, err := req.signal.count(req.body)
+	if err != nil {
+		return answer{}, fault.Wrap(err, fault.Invalid, "the body is no %s: %s", req.signal.message, err)
+	}
+	if n == 0 {
+		return answer{}, nil
+	}
+	return answer{rejected: n, message: fmt.Sprintf("headroom does not store %s; send traces", req.signal.name)}, nil
+}
