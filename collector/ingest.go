@@ -67,5 +67,5 @@ func refuseAll(req request) (answer, error) {
 	if n == 0 {
 		return answer{}, nil
 	}
-	return answer{rejected: n, message: fmt.Sprintf("headroom does not store %s; send traces", req.signal.name)}, nil
+	return answer{rejected: n, message: fmt.Sprintf("headroom does not store %s", req.signal.name)}, nil
 }

@@ -287,7 +287,7 @@ func TestOtherSignalsArePartialSuccess(t *testing.T) {
 	resp := r.post(t, "/v1/metrics", encode(t, points))
 	var m metricscollector.ExportMetricsServiceResponse
 	if err := proto.Unmarshal(resp.body, &m); err != nil || resp.status != 200 || m.GetPartialSuccess().GetRejectedDataPoints() != 3 ||
-		!strings.Contains(m.GetPartialSuccess().GetErrorMessage(), "not accept metrics yet") {
+		!strings.Contains(m.GetPartialSuccess().GetErrorMessage(), "does not store metrics") {
 		t.Errorf("metrics: %v %d %v", err, resp.status, &m)
 	}
 	logs := &logscollector.ExportLogsServiceRequest{ResourceLogs: []*logspb.ResourceLogs{{ScopeLogs: []*logspb.ScopeLogs{{LogRecords: []*logspb.LogRecord{{}, {}}}}}}}
