@@ -20,7 +20,8 @@ import (
 var version = ""
 
 type cli struct {
-	LogLevel string `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogLevel    string      `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	VersionFlag versionFlag `name:"version" env:"-" help:"Print the version and exit."`
 
 	Up      upCmd      `cmd:"" help:"Run everything in one process, with databases of its own unless DSNs are given."`
 	Demo    demoCmd    `cmd:"" help:"Like up, with a simulated SaaS company that pushes real OTLP."`
@@ -38,6 +39,16 @@ type versionCmd struct{}
 func (versionCmd) Run() error {
 	fmt.Println("headroom", buildVersion())
 	return nil
+}
+
+// versionFlag is for those who try a flag first.
+type versionFlag bool
+
+// BeforeReset implements kong's hook: it runs before the missing command is noticed.
+func (versionFlag) BeforeReset(k *kong.Kong) error {
+	err := versionCmd{}.Run()
+	k.Exit(0)
+	return err
 }
 
 // buildVersion returns the released version, else the commit that the binary was built from.
