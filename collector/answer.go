@@ -2,6 +2,7 @@ package collector
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -48,13 +49,63 @@ func exportResponse(a answer, jsonCount string, asJSON bool) []byte {
 	return m.Marshal(nil)
 }
 
+// The codes of gRPC that are answered.
+const (
+	codeInvalidArgument   = 3
+	codeNotFound          = 5
+	codePermissionDenied  = 7
+	codeResourceExhausted = 8
+	codeUnimplemented     = 12
+	codeInternal          = 13
+	codeUnavailable       = 14
+	codeUnauthenticated   = 16
+)
+
+// refusal is what the client of a failed request is told.
+type refusal struct {
+	status  int // of HTTP
+	code    int // of gRPC
+	message string
+	wait    time.Duration // after which the same may be sent again; 0 is never
+}
+
+// describe turns an error into what may be told. Only 503 and UNAVAILABLE make OTLP clients send again.
+func describe(err error) refusal {
+	e := refusal{status: http.StatusInternalServerError, code: codeInternal, message: "internal error"}
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return e
+	}
+	e.message = f.Public()
+	switch f.Kind {
+	case fault.Invalid:
+		e.status, e.code = http.StatusBadRequest, codeInvalidArgument
+	case fault.Unauthenticated:
+		e.status, e.code = http.StatusUnauthorized, codeUnauthenticated
+	case fault.Forbidden:
+		e.status, e.code = http.StatusForbidden, codePermissionDenied
+	case fault.TooLarge:
+		e.status, e.code = http.StatusRequestEntityTooLarge, codeResourceExhausted
+	case fault.Unsupported:
+		e.status, e.code = http.StatusUnsupportedMediaType, codeUnimplemented
+	case fault.NotFound:
+		e.status, e.code = http.StatusNotFound, codeNotFound
+	case fault.Unavailable:
+		e.status, e.code, e.wait = http.StatusServiceUnavailable, codeUnavailable, f.RetryAfter
+		if e.wait <= 0 {
+			e.wait = retryAfter
+		}
+	}
+	return e
+}
+
 // rpcStatus encodes a google.rpc.Status.
-func rpcStatus(code int, message string, asJSON bool) []byte {
+func rpcStatus(e refusal, asJSON bool) []byte {
 	if asJSON {
 		out, err := json.Marshal(struct {
 			Code    int    `json:"code"`
 			Message string `json:"message"`
-		}{code, message})
+		}{e.code, e.message})
 		if err != nil {
 			panic("BUG: " + err.Error())
 		}
@@ -63,28 +114,40 @@ func rpcStatus(code int, message string, asJSON bool) []byte {
 	m := marshalers.Get()
 	defer marshalers.Put(m)
 	mm := m.MessageMarshaler()
-	mm.AppendInt32(1, int32(code))
-	mm.AppendString(2, message)
+	mm.AppendInt32(1, int32(e.code))
+	mm.AppendString(2, e.message)
+	if e.wait > 0 {
+		appendRetryInfo(mm.AppendMessage(3), e.wait)
+	}
 	return m.Marshal(nil)
 }
 
-// statusOf maps an error's kind to HTTP and gRPC codes. Only 503 makes OTLP clients send again.
-func statusOf(err error) (httpStatus, rpcCode int) {
-	switch fault.KindOf(err) {
-	case fault.Invalid:
-		return http.StatusBadRequest, 3
-	case fault.Unauthenticated:
-		return http.StatusUnauthorized, 16
-	case fault.Forbidden:
-		return http.StatusForbidden, 7
-	case fault.TooLarge:
-		return http.StatusRequestEntityTooLarge, 3
-	case fault.Unsupported:
-		return http.StatusUnsupportedMediaType, 3
-	case fault.NotFound:
-		return http.StatusNotFound, 5
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable, 14
+// appendRetryInfo fills an Any with a google.rpc.RetryInfo, without which gRPC clients need not come again.
+func appendRetryInfo(m *easyproto.MessageMarshaler, wait time.Duration) {
+	m.AppendString(1, "type.googleapis.com/google.rpc.RetryInfo")
+	delay := m.AppendMessage(2).AppendMessage(1)
+	delay.AppendInt64(1, int64(wait/time.Second))
+	delay.AppendInt32(2, int32(wait%time.Second))
+}
+
+// writeError answers a request of OTLP/HTTP with an error.
+func writeError(w http.ResponseWriter, e refusal, asJSON bool) {
+	if e.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	return http.StatusInternalServerError, 13
+	if e.wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((e.wait+time.Second-1)/time.Second)))
+	}
+	write(w, e.status, rpcStatus(e, asJSON), asJSON)
+}
+
+func write(w http.ResponseWriter, status int, body []byte, asJSON bool) {
+	t := typeProtobuf
+	if asJSON {
+		t = typeJSON
+	}
+	w.Header().Set("Content-Type", t)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that is gone sends its request again
 }

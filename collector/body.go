@@ -19,6 +19,7 @@ import (
 // body is a request's body, uncompressed, in pooled memory. Its bytes count as in flight until release.
 type body struct {
 	buf      bytes.Buffer
+	packed   bytes.Buffer // of readZstd
 	reserved int64
 	c        *Collector
 }
@@ -32,10 +33,11 @@ const maxPooled = 4 << 20
 func (b *body) release() {
 	b.c.inflight.Add(-b.reserved)
 	b.reserved, b.c = 0, nil
-	if b.buf.Cap() > maxPooled {
+	if b.buf.Cap()+b.packed.Cap() > maxPooled {
 		return
 	}
 	b.buf.Reset()
+	b.packed.Reset()
 	bodies.Put(b)
 }
 
@@ -49,53 +51,71 @@ func (b *body) reserve(n int64) error {
 	return nil
 }
 
-// readBody reads and uncompresses the body. What it inflates to is bounded while it inflates. The caller must call
-// release, also after an error.
+func (b *body) unreserve(n int64) {
+	b.reserved -= n
+	b.c.inflight.Add(-n)
+}
+
+// readBody reads and uncompresses the body of an HTTP request. What it inflates to is bounded while it inflates. The
+// caller must call release, also after an error.
 func (c *Collector) readBody(r *http.Request) (*body, error) {
-	b := bodies.Get().(*body)
-	b.c = c
+	b := c.newBody()
 	if r.ContentLength > int64(c.opts.MaxBody) {
 		return b, c.tooLarge()
 	}
-	var (
-		src  io.Reader = r.Body
-		name           = strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
-	)
-	switch name {
-	case "", "identity":
-	case "gzip":
-		zr, err := gzipReader(src)
-		if err != nil {
-			return b, readFault(err, name)
-		}
-		defer gzipReaders.Put(zr)
-		src = zr
-	default:
-		return b, &fault.Error{Kind: fault.Unsupported, Field: "Content-Encoding", Value: name, Message: "is not supported: use gzip, or none"}
-	}
-	return b, b.readAll(src, name)
+	return b, b.read(r.Body, "Content-Encoding", r.Header.Get("Content-Encoding"))
+}
+
+func (c *Collector) newBody() *body {
+	b := bodies.Get().(*body)
+	b.c = c
+	return b
 }
 
 // step is how much of a body is read at a time: the bound is never exceeded by more.
 const step = 64 << 10
 
-func (b *body) readAll(src io.Reader, encoding string) error {
+// read reads src to its end and uncompresses it. encoding is what the named header says.
+func (b *body) read(src io.Reader, header, encoding string) error {
+	encoding = strings.ToLower(strings.TrimSpace(encoding))
+	var err error
+	switch encoding {
+	case "", "identity":
+		err = b.readAll(&b.buf, src)
+	case "gzip":
+		var zr *gzip.Reader
+		if zr, err = gzipReader(src); err == nil {
+			err = b.readAll(&b.buf, zr)
+			gzipReaders.Put(zr)
+		}
+	case "zstd":
+		err = b.readZstd(src)
+	default:
+		return &fault.Error{Kind: fault.Unsupported, Field: header, Value: encoding, Message: "is not supported: use gzip, zstd, or none"}
+	}
+	if f := (*fault.Error)(nil); err == nil || errors.As(err, &f) {
+		return err
+	}
+	return readFault(err, header, encoding)
+}
+
+// readAll appends all of src to dst, which is one of b's buffers. An error of src is returned as it is.
+func (b *body) readAll(dst *bytes.Buffer, src io.Reader) error {
 	limit := b.c.opts.MaxBody
 	for {
 		if err := b.reserve(step); err != nil {
 			return err
 		}
-		n, err := io.CopyN(&b.buf, src, step)
-		if b.buf.Len() > limit {
+		n, err := io.CopyN(dst, src, step)
+		if dst.Len() > limit {
 			return b.c.tooLarge()
 		}
 		if errors.Is(err, io.EOF) {
-			b.c.inflight.Add(n - step)
-			b.reserved += n - step
+			b.unreserve(step - n)
 			return nil
 		}
 		if err != nil {
-			return readFault(err, encoding)
+			return err
 		}
 	}
 }
@@ -105,12 +125,14 @@ func (c *Collector) tooLarge() error {
 }
 
 // readFault tells a client that was too slow, whose next attempt may be quicker, from a body that is broken.
-func readFault(err error, encoding string) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+func readFault(err error, header, encoding string) error {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter, Message: "the body took too long to come", Err: err}
-	}
-	if encoding == "gzip" && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, new(flate.CorruptInputError)) || errors.Is(err, io.EOF)) {
-		return fault.Wrap(err, fault.Invalid, "the body is not gzip, though Content-Encoding says so: %s", err)
+	case errors.Is(err, errZstd),
+		encoding == "gzip" && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) || errors.Is(err, io.EOF)):
+		return fault.Wrap(err, fault.Invalid, "the body is not %s, though %s says so: %s", encoding, header, err)
 	}
 	return fault.Wrap(err, fault.Invalid, "the body could not be read to its end: %s", err)
 }

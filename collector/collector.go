@@ -102,6 +102,7 @@ type Collector struct {
 	inserter  *inserter
 	writer    *writer
 	handler   http.Handler
+	zstd      zstdDecoders
 	inflight  atomic.Int64 // bytes of bodies that are not acknowledged
 	quiet     atomic.Int64 // Unix nanoseconds of the next log line about refused requests
 
@@ -122,7 +123,7 @@ func New(o Options) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts)}
+	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts), zstd: newZstdDecoders(runtime.GOMAXPROCS(0))}
 	c.window.restore(receipts)
 	c.committer = newCommitter(sp, c.window, decodeOptions{
 		tenantAttributes: o.TenantAttributes, maxFuture: o.MaxFuture, retention: o.Retention,

@@ -1,10 +1,9 @@
 package collector
 
 import (
-	"errors"
+	"fmt"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,8 +11,8 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// Handler serves OTLP over HTTP: POST /v1/traces, and /v1/metrics and /v1/logs, whose data it refuses in a partial
-// success. A request waits in it until its spans are on disk.
+// Handler serves OTLP over HTTP and, where the server speaks HTTP/2, over gRPC, both on whatever address: who mixes up the
+// two ports is served too. A request waits in it until what it carries is on disk.
 func (c *Collector) Handler() http.Handler { return c.handler }
 
 func (c *Collector) routes() http.Handler {
@@ -21,18 +20,43 @@ func (c *Collector) routes() http.Handler {
 	for _, s := range []*signal{traces, metricPoints, logs} {
 		mux.Handle("POST "+s.path, c.endpoint(s))
 	}
-	return mux
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.stray(w, r, mux) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isGRPC(r) {
+			c.serveGRPC(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// stray answers what is no request of ours: a person with a browser, an exporter whose address has a wrong path.
+func (c *Collector) stray(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) {
+	e := refusal{status: http.StatusNotFound, code: codeNotFound, message: fmt.Sprintf("There is nothing at %q. "+
+		"This is headroom's address for telemetry: POST OTLP to %s, %s or %s, as protobuf or JSON, or call it by gRPC.",
+		r.URL.Path, traces.path, metricPoints.path, logs.path)}
+	if _, pattern := mux.Handler(&http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host}); pattern != "/" {
+		w.Header().Set("Allow", http.MethodPost)
+		e.status, e.code = http.StatusMethodNotAllowed, codeUnimplemented
+		e.message = fmt.Sprintf("%s takes POST only, not %s: services push their telemetry here. What came is shown in headroom's console.", r.URL.Path, r.Method)
+	}
+	metrics.malformed.Inc()
+	if t := mediaType(r); t == typeProtobuf || t == typeJSON {
+		writeError(w, e, t == typeJSON)
+		return
+	}
+	http.Error(w, e.message, e.status)
 }
 
 // endpoint adapts ingest to OTLP/HTTP.
 func (c *Collector) endpoint(s *signal) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
-		metrics.requests.Inc()
+		metrics.requests[overHTTP].Inc()
 		asJSON := isJSON(r)
 		a, err := c.serve(w, r, s, asJSON)
 		if err != nil {
-			c.fail(w, r, err, asJSON)
+			writeError(w, c.refusalOf(r, err), asJSON)
 			return
 		}
 		write(w, http.StatusOK, exportResponse(a, s.jsonCount, asJSON), asJSON)
@@ -100,31 +124,19 @@ func checkType(r *http.Request) error {
 		Message: "is not supported: send OTLP as " + typeProtobuf + " or " + typeJSON}
 }
 
-func (c *Collector) fail(w http.ResponseWriter, r *http.Request, err error, asJSON bool) {
-	status, code := statusOf(err)
-	message := "internal error"
-	var f *fault.Error
-	if errors.As(err, &f) {
-		message = f.Public()
-	}
-	switch status {
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		metrics.unauthorized.Inc()
-	case http.StatusForbidden:
+// refusalOf says what a client is told of an error, counts it and logs some.
+func (c *Collector) refusalOf(r *http.Request, err error) refusal {
+	e := describe(err)
+	switch e.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		metrics.unauthorized.Inc()
 	case http.StatusServiceUnavailable:
-		wait := retryAfter
-		if f != nil && f.RetryAfter > 0 {
-			wait = f.RetryAfter
-		}
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
 		metrics.overloaded.Inc()
 	default:
 		metrics.malformed.Inc()
 	}
-	c.logRefused(r, status, err)
-	write(w, status, rpcStatus(code, message, asJSON), asJSON)
+	c.logRefused(r, e.status, err)
+	return e
 }
 
 // logRefused writes at most a line every logEvery, so that a flood of bad requests does not become one of log lines.
@@ -136,15 +148,4 @@ func (c *Collector) logRefused(r *http.Request, status int, err error) {
 	}
 	c.opts.Logger.Warn("refused a request; others like it in the next seconds are only counted",
 		"path", r.URL.Path, "status", status, "remote", r.RemoteAddr, "error", err)
-}
-
-func write(w http.ResponseWriter, status int, body []byte, asJSON bool) {
-	t := typeProtobuf
-	if asJSON {
-		t = typeJSON
-	}
-	w.Header().Set("Content-Type", t)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that is gone sends its request again
 }

@@ -200,7 +200,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	f("x-api-key", 200, "", good, "Authorization", "", "X-Api-Key", "ingest")
 	f("text", 415, `"text/plain"`, good, "Content-Type", "text/plain")
 	f("no type", 415, "application/x-protobuf", good, "Content-Type", "")
-	f("zstd", 415, `Content-Encoding: is not supported: use gzip, or none (got "zstd")`, good, "Content-Encoding", "zstd")
+	f("brotli", 415, `Content-Encoding: is not supported: use gzip, zstd, or none (got "br")`, good, "Content-Encoding", "br")
 	f("not gzip", 400, "not gzip", good, "Content-Encoding", "gzip")
 	f("torn gzip", 400, "to its end", gz(good)[:30], "Content-Encoding", "gzip")
 	f("gzip", 200, "", gz(good), "Content-Encoding", "gzip")

@@ -10,7 +10,7 @@ import (
 
 // metrics are the counters of this process. Gauges are in Collector.gauges.
 var metrics = struct {
-	requests       *vm.Counter
+	requests       [transports]*vm.Counter
 	unauthorized   *vm.Counter
 	malformed      *vm.Counter
 	overloaded     *vm.Counter
@@ -31,7 +31,7 @@ var metrics = struct {
 	insertErrors   *vm.Counter
 	insertedRows   [tables]*vm.Counter
 }{
-	requests:       vm.NewCounter("headroom_collector_requests_total"),
+	requests:       requestCounters(),
 	unauthorized:   vm.NewCounter(`headroom_collector_refused_requests_total{reason="key"}`),
 	malformed:      vm.NewCounter(`headroom_collector_refused_requests_total{reason="malformed"}`),
 	overloaded:     vm.NewCounter(`headroom_collector_refused_requests_total{reason="unavailable"}`),
@@ -51,6 +51,24 @@ var metrics = struct {
 	insertSeconds:  vm.NewHistogram("headroom_collector_insert_duration_seconds"),
 	insertErrors:   vm.NewCounter("headroom_collector_insert_errors_total"),
 	insertedRows:   insertedCounters(),
+}
+
+// transport is how a request came: the label of headroom_collector_requests_total.
+type transport uint8
+
+const (
+	overHTTP transport = iota
+	overGRPC
+	transports // how many there are
+)
+
+var transportNames = [transports]string{"http", "grpc"}
+
+func requestCounters() (cs [transports]*vm.Counter) {
+	for t, name := range transportNames {
+		cs[t] = vm.NewCounter(fmt.Sprintf("headroom_collector_requests_total{transport=%q}", name))
+	}
+	return cs
 }
 
 func rejectedCounters() (cs [reasons]*vm.Counter) {
