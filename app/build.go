@@ -115,8 +115,10 @@ func (a *app) buildAlerting() error {
 
 // serve opens the listeners for business, the outermost part, so that it is the first to stop.
 func (a *app) serve() {
-	if s := a.listeners.otlp; s != nil {
-		s.open(a.life, a.collector.Handler())
+	for _, s := range []*server{a.listeners.otlp, a.listeners.grpc} {
+		if s != nil {
+			s.open(a.life, a.collector.Handler())
+		}
 	}
 	if s := a.listeners.http; s != nil {
 		s.open(a.life, a.consoleHandler())

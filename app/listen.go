@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/nexis-limited/headroom/collector"
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/web"
 )
@@ -20,31 +22,64 @@ type server struct {
 	name     string
 	listener net.Listener
 	http     *http.Server
+	starting http.Handler                 // answers until open
 	handler  atomic.Pointer[http.Handler] // nil until open
 }
 
 // maxHeaderBytes bounds the headers of a request.
 const maxHeaderBytes = 64 << 10
 
+// HTTP/2 comes without TLS, of which a proxy in front takes care. What a client has sent of a request that is not read
+// yet takes no more than its window.
+const (
+	maxStreams   = 250 // at a time, of one connection
+	streamWindow = 256 << 10
+	connWindow   = 1 << 20
+	pingAfter    = 30 * time.Second // without a word, a client is asked whether it is there
+	goneAfter    = 15 * time.Second // without an answer to that, it is not
+	stuckAfter   = 30 * time.Second // of taking nothing of an answer
+)
+
+const (
+	stillStarting = "headroom is starting"
+	startRetry    = 2 * time.Second
+)
+
+// endpoint is what a server is made from.
+type endpoint struct {
+	name, addr string // of the flag --listen-NAME
+	otlp       bool   // it is for exporters, which may speak HTTP/2: they need other errors than people
+}
+
 // listen takes an address and serves on it.
-func listen(ctx context.Context, l *lifecycle, log *slog.Logger, name, addr string) (*server, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+func listen(ctx context.Context, l *lifecycle, log *slog.Logger, e endpoint) (*server, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", e.addr)
 	if err != nil {
-		return nil, fmt.Errorf("--listen-%s %q: %w", name, addr, err)
+		return nil, fmt.Errorf("--listen-%s %q: %w", e.name, e.addr, err)
 	}
-	log.Info("listening", "name", name, "address", listener.Addr().String())
-	s := &server{name: name, listener: listener}
+	log.Info("listening", "name", e.name, "address", listener.Addr().String())
+	s := &server{name: e.name, listener: listener, starting: http.HandlerFunc(tellStarting)}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	if e.otlp {
+		protocols.SetUnencryptedHTTP2(true)
+		s.starting = collector.Unavailable(stillStarting)
+	}
 	s.http = &http.Server{
+		Protocols: &protocols, HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: connWindow,
+			SendPingTimeout: pingAfter, PingTimeout: goneAfter, WriteByteTimeout: stuckAfter,
+		},
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.With("component", name).Handler(), slog.LevelError), // handlers that panicked
+		ErrorLog: slog.NewLogLogger(log.With("component", e.name).Handler(), slog.LevelError), // handlers that panicked
 	}
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			l.fail(fmt.Errorf("listener %s: %w", name, err))
+			l.fail(fmt.Errorf("listener %s: %w", e.name, err))
 		}
 	}()
-	l.onStop("address of "+name, time.Second, func(context.Context) error { return s.http.Close() })
+	l.onStop("address of "+e.name, time.Second, func(context.Context) error { return s.http.Close() })
 	return s, nil
 }
 
@@ -54,9 +89,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(*h).ServeHTTP(w, r)
 		return
 	}
-	err := &fault.Error{Kind: fault.Unavailable, Message: "headroom is starting", RetryAfter: 2 * time.Second}
-	w.Header().Set("Retry-After", "2")
-	web.WriteProblem(w, err)
+	s.starting.ServeHTTP(w, r)
+}
+
+// tellStarting answers people.
+func tellStarting(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(startRetry.Seconds())))
+	web.WriteProblem(w, &fault.Error{Kind: fault.Unavailable, Message: stillStarting, RetryAfter: startRetry})
 }
 
 // url returns the server's address for somebody on this machine.

@@ -44,6 +44,7 @@ type Options struct {
 	ListenHTTP     string // console and API
 	ListenStatus   string // public pages
 	ListenOTLPHTTP string // OTLP over HTTP
+	ListenOTLPGRPC string // OTLP over gRPC
 	ListenInternal string // metrics, health, profiles: not for the public
 
 	ClickHouse string // DSN; empty starts the embedded one, if Embedded

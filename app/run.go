@@ -84,7 +84,7 @@ type app struct {
 	console   *dashboards.Console
 	status    *statuspage.Service
 
-	listeners struct{ http, status, otlp, internal *server }
+	listeners struct{ http, status, otlp, grpc, internal *server }
 }
 
 func (a *app) start(ctx context.Context) error {
@@ -145,17 +145,18 @@ func (a *app) start(ctx context.Context) error {
 
 // listen opens all addresses before anything slow begins: one that is taken should be known at once.
 func (a *app) listen(ctx context.Context) error {
-	open := func(s **server, wanted bool, name, addr string) (err error) {
+	open := func(s **server, wanted bool, e endpoint) (err error) {
 		if wanted {
-			*s, err = listen(ctx, a.life, a.Logger, name, addr)
+			*s, err = listen(ctx, a.life, a.Logger, e)
 		}
 		return err
 	}
 	return errors.Join(
-		open(&a.listeners.http, a.has(RoleConsole), "http", a.ListenHTTP),
-		open(&a.listeners.status, a.has(RoleStatusPage), "status", a.ListenStatus),
-		open(&a.listeners.otlp, a.has(RoleCollector), "otlp-http", a.ListenOTLPHTTP),
-		open(&a.listeners.internal, true, "internal", a.ListenInternal),
+		open(&a.listeners.http, a.has(RoleConsole), endpoint{name: "http", addr: a.ListenHTTP}),
+		open(&a.listeners.status, a.has(RoleStatusPage), endpoint{name: "status", addr: a.ListenStatus}),
+		open(&a.listeners.otlp, a.has(RoleCollector), endpoint{name: "otlp-http", addr: a.ListenOTLPHTTP, otlp: true}),
+		open(&a.listeners.grpc, a.has(RoleCollector), endpoint{name: "otlp-grpc", addr: a.ListenOTLPGRPC, otlp: true}),
+		open(&a.listeners.internal, true, endpoint{name: "internal", addr: a.ListenInternal}),
 	)
 }
 
@@ -246,6 +247,7 @@ func (a *app) announce(newKey bool) {
 	add("console", a.listeners.http)
 	add("status", a.listeners.status)
 	add("otlp", a.listeners.otlp)
+	add("otlp-grpc", a.listeners.grpc)
 	add("internal", a.listeners.internal)
 	_, _ = fmt.Fprintln(a.Out, line)
 	if a.listeners.http == nil {
@@ -264,7 +266,7 @@ func (a *app) announce(newKey bool) {
 		_, _ = fmt.Fprintf(a.Out, "  status page  %s\n", a.StatusURL)
 	}
 	if a.listeners.otlp != nil {
-		_, _ = fmt.Fprintf(a.Out, "  telemetry    %s (OTLP/HTTP)\n", a.listeners.otlp.url())
+		_, _ = fmt.Fprintf(a.Out, "  telemetry    %s (OTLP/HTTP), %s (OTLP/gRPC)\n", a.listeners.otlp.url(), a.listeners.grpc.url())
 	}
 	if a.Demo {
 		_, _ = fmt.Fprintf(a.Out, "\n  A bad deploy of the checkout is about to happen: its alert opens within about a minute and resolves\n"+

@@ -41,7 +41,9 @@ func start(t *testing.T, o app.Options) (out *output, stop func() error) {
 	t.Helper()
 	out = &output{}
 	o.Out, o.Logger = out, slog.New(slog.NewTextHandler(out, nil))
-	o.ListenHTTP, o.ListenStatus, o.ListenOTLPHTTP, o.ListenInternal = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	for _, addr := range []*string{&o.ListenHTTP, &o.ListenStatus, &o.ListenOTLPHTTP, &o.ListenOTLPGRPC, &o.ListenInternal} {
+		*addr = "127.0.0.1:0"
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- app.Run(ctx, o) }()

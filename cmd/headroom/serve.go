@@ -23,6 +23,7 @@ type serverFlags struct {
 	ListenHTTP     string `help:"Console and API." default:":8080"`
 	ListenStatus   string `help:"Public status page." default:":8081"`
 	ListenOTLPHTTP string `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318"`
+	ListenOTLPGRPC string `name:"listen-otlp-grpc" help:"OTLP over gRPC." default:":4317"`
 	ListenInternal string `help:"Metrics, health and profiles." default:"127.0.0.1:9464"`
 	Name           string `help:"Your company's name, on the status page."`
 	ConsoleURL     string `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
@@ -38,8 +39,9 @@ type serverFlags struct {
 func (f *serverFlags) options(log *slog.Logger) app.Options {
 	return app.Options{
 		Version: buildVersion(), Data: f.Data,
-		ListenHTTP: f.ListenHTTP, ListenStatus: f.ListenStatus, ListenOTLPHTTP: f.ListenOTLPHTTP, ListenInternal: f.ListenInternal,
-		ClickHouse: f.ClickHouse, Postgres: f.Postgres,
+		ListenHTTP: f.ListenHTTP, ListenStatus: f.ListenStatus, ListenOTLPHTTP: f.ListenOTLPHTTP, ListenOTLPGRPC: f.ListenOTLPGRPC,
+		ListenInternal: f.ListenInternal,
+		ClickHouse:     f.ClickHouse, Postgres: f.Postgres,
 		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		Out:   os.Stdout, Logger: log,

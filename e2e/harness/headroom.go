@@ -28,14 +28,14 @@ type Options struct {
 }
 
 // Listen holds the addresses of the listeners, HOST:PORT. To restart headroom in its place, give those of the one before.
-type Listen struct{ HTTP, Status, OTLP, Internal string }
+type Listen struct{ HTTP, Status, OTLP, GRPC, Internal string }
 
 // Headroom is a running headroom.
 type Headroom struct {
-	Console, Status, OTLP, Internal string // base URLs
-	Data                            string
-	AdminKey                        string
-	Ready                           time.Duration // how long it took to be ready
+	Console, Status, OTLP, GRPC, Internal string // base URLs
+	Data                                  string
+	AdminKey                              string
+	Ready                                 time.Duration // how long it took to be ready
 
 	options Options
 	cmd     *exec.Cmd
@@ -111,13 +111,13 @@ func Start(ctx context.Context, o Options) (*Headroom, error) {
 		o.Command = "up"
 	}
 	if o.Listen == nil {
-		o.Listen = &Listen{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
+		o.Listen = &Listen{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
 	}
 	if o.Within == 0 {
 		o.Within = time.Minute
 	}
 	args := append([]string{o.Command, "--data", o.Data, "--listen-http", o.Listen.HTTP, "--listen-status", o.Listen.Status,
-		"--listen-otlp-http", o.Listen.OTLP, "--listen-internal", o.Listen.Internal}, o.Args...)
+		"--listen-otlp-http", o.Listen.OTLP, "--listen-otlp-grpc", o.Listen.GRPC, "--listen-internal", o.Listen.Internal}, o.Args...)
 	cmd, err := Command(context.WithoutCancel(ctx), args...)
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (h *Headroom) wait(stdout io.Reader) {
 
 // learn reads the addresses of the line "ready" and the first API key.
 func (h *Headroom) learn(line string) error {
-	urls := map[string]*string{"console": &h.Console, "status": &h.Status, "otlp": &h.OTLP, "internal": &h.Internal}
+	urls := map[string]*string{"console": &h.Console, "status": &h.Status, "otlp": &h.OTLP, "otlp-grpc": &h.GRPC, "internal": &h.Internal}
 	for field := range strings.FieldsSeq(line) {
 		name, url, _ := strings.Cut(field, "=")
 		if dst, ok := urls[name]; ok {
@@ -261,6 +261,6 @@ func (h *Headroom) Stop() error {
 func (h *Headroom) Restart(ctx context.Context) (*Headroom, error) {
 	o := h.options
 	address := func(url string) string { return strings.TrimPrefix(url, "http://") }
-	o.Listen = &Listen{address(h.Console), address(h.Status), address(h.OTLP), address(h.Internal)}
+	o.Listen = &Listen{address(h.Console), address(h.Status), address(h.OTLP), address(h.GRPC), address(h.Internal)}
 	return Start(ctx, o)
 }
