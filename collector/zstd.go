@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/nexis-limited/headroom/fault"
 )
 
 // maxZstdWindow is how far back a zstd body may refer, which is memory of its decoder: RFC 9659 allows no more over HTTP.
@@ -63,7 +65,10 @@ type zstdReader struct{ dec *zstd.Decoder }
 
 func (r zstdReader) Read(p []byte) (int, error) {
 	n, err := r.dec.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		err = fault.Wrap(err, fault.TooLarge, "the body's zstd window has more than %d bytes: compress at a lower level, or send smaller batches", maxZstdWindow)
+	case err != nil && !errors.Is(err, io.EOF):
 		err = fmt.Errorf("%w: %w", errZstd, err)
 	}
 	return n, err
