@@ -192,7 +192,7 @@ func (c *committer) commit(now time.Time, last bool) {
 	}
 	err := c.encode(taken, receipts)
 	if err == nil {
-		err = c.spool.append(c.record, spans, now)
+		err = c.spool.append(c.record, spans, days(taken, now), now)
 	}
 	if err == nil {
 		metrics.commitSeconds.UpdateDuration(now)
@@ -219,6 +219,17 @@ func (c *committer) commit(now time.Time, last bool) {
 	for _, e := range c.encoders {
 		e.raw.Buf = reuse(e.raw.Buf)
 	}
+}
+
+// days returns over how many days the batches' rows may be spread: a table gets a block a day from them.
+func days(taken []*batch, now time.Time) int {
+	oldest := now.UnixNano()
+	for _, b := range taken {
+		if b != nil {
+			oldest = min(oldest, b.cols.oldest())
+		}
+	}
+	return int(now.Sub(time.Unix(0, oldest))/(24*time.Hour)) + 3 // a part of a day at both ends, and the future
 }
 
 // maxKept bounds each piece of memory that is kept for reuse: that of an unusually large batch is left to the collector

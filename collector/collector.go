@@ -44,10 +44,16 @@ type Options struct {
 	MaxSegment      int64         // bytes at which it is offered whatever its age; 16 MiB
 	MaxSegmentSpans int           // the same, in spans: it bounds ClickHouse's memory for one insert; 250,000
 	MaxSpool        int64         // bytes of the spool beyond which requests get 503; 4 GiB
-	InsertTimeout   time.Duration // for one insert, after which it is repeated; 2 minutes
+	MaxSpoolAge     time.Duration // age of what waits for ClickHouse, beyond which requests get 503; no limit
+	KeepQuarantine  time.Duration // after which files that were put aside are removed; never
+	InsertTimeout   time.Duration // for one insert, after which it is repeated; 2 minutes; longer when it takes longer
 	StopTimeout     time.Duration // for emptying the spool when Run ends; 5 s
 	DuplicateWindow time.Duration // how long a request is remembered; 10 minutes
 	MaxReceipts     int           // how many are remembered at most; 1,000,000 (about 100 MB)
+
+	// Of tests: a disk with faults, and a smaller reserve for smaller disks.
+	disk        disk
+	reserveSize int64
 }
 
 func (o *Options) setDefaults() error {
@@ -83,6 +89,8 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.StopTimeout, 5*time.Second)
 	setDefault(&o.DuplicateWindow, 10*time.Minute)
 	setDefault(&o.MaxReceipts, 1_000_000)
+	setDefault(&o.disk, disk(osDisk{}))
+	setDefault(&o.reserveSize, reserveSize)
 	return nil
 }
 
@@ -110,7 +118,8 @@ type Collector struct {
 }
 
 // New opens the spool, mends what a crash left, and returns a collector that stores nothing before Run is called. It
-// does not connect to ClickHouse.
+// does not connect to ClickHouse. When the spool's disk cannot be used, the collector refuses everything with 503 and
+// tries again; that another process uses the spool is an error.
 func New(o Options) (*Collector, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -119,19 +128,23 @@ func New(o Options) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	sp, receipts, err := openSpool(o.Dir, o.MaxSegment, o.MaxSegmentSpans, o.MaxSpool, o.DuplicateWindow, o.Logger, time.Now())
-	if err != nil {
-		return nil, err
-	}
+	sp := newSpool(o.disk, spoolOptions{
+		dir: o.Dir, log: o.Logger, maxSegment: o.MaxSegment, maxSpans: o.MaxSegmentSpans, maxBytes: o.MaxSpool, maxAge: o.MaxSpoolAge,
+		remembered: o.DuplicateWindow, reserveSize: o.reserveSize,
+	})
 	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts), zstd: newZstdDecoders(runtime.GOMAXPROCS(0))}
-	c.window.restore(receipts)
+	if err := c.openSpool(time.Now()); errors.Is(err, errInUse) {
+		return nil, err
+	} else if err != nil {
+		o.Logger.Error("every request gets a 503 until the spool can be used", "error", err)
+	}
 	c.committer = newCommitter(sp, c.window, decodeOptions{
 		tenantAttributes: o.TenantAttributes, maxFuture: o.MaxFuture, retention: o.Retention,
 		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes, maxExpansion: maxExpansion,
 	}, runtime.GOMAXPROCS(0))
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
-	c.inserter = newInserter(cfg, o.InsertTimeout)
-	c.writer = &writer{spool: sp, insert: c.inserter.insert, log: o.Logger}
+	c.inserter = newInserter(cfg)
+	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger}
 	c.handler = c.routes()
 	return c, nil
 }
@@ -154,6 +167,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
 	wg.Go(func() { c.writer.run(writing) })
+	wg.Go(func() { c.keepHouse(ctx) })
 	c.committer.run(ctx)
 	// An insert that runs now may end: it is repeated otherwise.
 	bound := time.AfterFunc(c.opts.StopTimeout, stopWriting)
@@ -163,6 +177,36 @@ func (c *Collector) Run(ctx context.Context) error {
 	wg.Wait()
 	c.inserter.client.CloseIdleConnections()
 	return nil
+}
+
+// openSpool makes the spool usable, with the requests known that it has acknowledged.
+func (c *Collector) openSpool(now time.Time) error {
+	receipts, err := c.spool.start(now)
+	if err != nil {
+		return err
+	}
+	c.window.restore(receipts)
+	c.spool.use()
+	return nil
+}
+
+// keepHouse does until ctx is done what the spool needs now and then: while its disk cannot be used, it tries to.
+func (c *Collector) keepHouse(ctx context.Context) {
+	tick := time.NewTicker(housekeepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if c.spool.isUsable() {
+			c.spool.housekeep(c.opts.KeepQuarantine, time.Now())
+		} else if err := c.openSpool(time.Now()); err != nil {
+			metrics.spoolErrors.Inc()
+			c.opts.Logger.Error("every request gets a 503 until the spool can be used", "error", err)
+		}
+	}
 }
 
 // awaitEmpty returns when the spool is empty, ClickHouse fails, or ctx is done.

@@ -20,10 +20,6 @@ func (c *Collector) ingest(req request) (answer, error) {
 	if req.signal.decode == nil {
 		return refuseAll(req)
 	}
-	if c.spool.full() {
-		return answer{}, &fault.Error{Kind: fault.Unavailable, RetryAfter: 10 * time.Second,
-			Message: "the spool is full, because ClickHouse does not take data as fast as it comes"}
-	}
 	now := time.Now()
 	d := digestOf(req.signal.path, req.from.KeyID, req.body)
 	a, known, other := c.window.begin(d, now)
@@ -42,6 +38,13 @@ func (c *Collector) ingest(req request) (answer, error) {
 			c.window.settle(d, answer{}, errStopping)
 		}
 	}()
+	// Not before: what was acknowledged already must be so again, also when nothing new is taken for longer than the
+	// client's request is remembered.
+	if err := c.spool.refusal(now); err != nil {
+		settled = true
+		c.window.settle(d, answer{}, err)
+		return answer{}, err
+	}
 	b, out, err := c.committer.add(req, d, now)
 	settled = true
 	if err != nil {

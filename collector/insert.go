@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nexis-limited/headroom/clickhouse"
@@ -20,9 +22,8 @@ type inserter struct {
 	cfg    *clickhouse.Config
 }
 
-func newInserter(cfg *clickhouse.Config, timeout time.Duration) *inserter {
+func newInserter(cfg *clickhouse.Config) *inserter {
 	return &inserter{cfg: cfg, client: &http.Client{
-		Timeout: timeout,
 		Transport: &http.Transport{
 			TLSClientConfig: cfg.Options.TLS, DisableCompression: true,
 			MaxIdleConnsPerHost: int(tables), IdleConnTimeout: time.Minute,
@@ -30,8 +31,13 @@ func newInserter(cfg *clickhouse.Config, timeout time.Duration) *inserter {
 	}}
 }
 
-// refusedError says that ClickHouse answered, and did not take the rows. Other errors of insert mean that it could not
-// be asked, or not heard.
+// unansweredError says that ClickHouse was reached and did not answer: it ended, or takes too long.
+type unansweredError struct{ error }
+
+func (e *unansweredError) Unwrap() error { return e.error }
+
+// refusedError says that ClickHouse answered, and did not take the rows. Other errors of insert but unansweredError mean
+// that it could not be reached.
 type refusedError struct {
 	status int
 	code   string // ClickHouse's exception code
@@ -40,6 +46,16 @@ type refusedError struct {
 
 func (e *refusedError) Error() string {
 	return fmt.Sprintf("ClickHouse answered HTTP %d, exception %s: %s", e.status, e.code, e.text)
+}
+
+// busy says that ClickHouse would not take any other rows either: it lacks memory or room, has too many parts, may only
+// be read, or is not set up for headroom. An answer without a code is that of a proxy.
+func (e *refusedError) busy() bool {
+	switch e.code {
+	case "", "60", "75", "76", "81", "159", "160", "164", "173", "201", "202", "236", "241", "242", "243", "252", "394", "439", "497", "516", "999":
+		return true
+	}
+	return false
 }
 
 // insertSettings make an insert repeatable: all blocks of the body become one block, which the token covers for the
@@ -77,6 +93,8 @@ func (in *inserter) insert(ctx context.Context, t table, token string, blocks []
 		readers[i] = bytes.NewReader(b)
 		size += int64(len(b))
 	}
+	var reached atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { reached.Store(true) }})
 	u := *in.cfg.HTTP
 	u.Path, u.RawQuery = "/", q.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), io.MultiReader(readers...))
@@ -88,7 +106,11 @@ func (in *inserter) insert(ctx context.Context, t table, token string, blocks []
 	req.Header.Set("X-ClickHouse-Key", in.cfg.Options.Auth.Password)
 	resp, err := in.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("cannot insert into %q: %w", tableNames[t], withoutURL(err))
+		err = fmt.Errorf("cannot insert into %q: %w", tableNames[t], withoutURL(err))
+		if reached.Load() {
+			return &unansweredError{err}
+		}
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
@@ -96,9 +118,13 @@ func (in *inserter) insert(ctx context.Context, t table, token string, blocks []
 	switch {
 	case resp.StatusCode != http.StatusOK || code != "":
 		return fmt.Errorf("cannot insert into %q: %w", tableNames[t],
-			&refusedError{resp.StatusCode, code, strings.TrimSpace(string(text))})
+			&refusedError{resp.StatusCode, code, strings.TrimSpace(strings.ToValidUTF8(string(text), "?"))})
 	case err != nil:
-		return fmt.Errorf("cannot read the answer to an insert into %q: %w", tableNames[t], err)
+		return &unansweredError{fmt.Errorf("cannot read the answer to an insert into %q: %w", tableNames[t], err)}
+	case resp.Header.Get("X-ClickHouse-Summary") == "" && resp.Header.Get("X-ClickHouse-Query-Id") == "":
+		// What keeps ClickHouse's place while that is away must not pass for it.
+		return fmt.Errorf("cannot insert into %q: %w", tableNames[t],
+			&refusedError{status: resp.StatusCode, text: "the answer does not come from ClickHouse"})
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
 	return nil

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,21 +14,27 @@ import (
 )
 
 // journal keeps the receipts of segments that are inserted and deleted, for as long as a client may send their
-// requests again. A file holds the segments finished in one minute; old files are removed. Only the writer uses it.
+// requests again. A file holds the segments finished in one minute, each as a frame: size and CRC of what follows, then
+// receipts. Old files are removed. Only the writer uses it.
 type journal struct {
+	disk   disk
 	dir    string
 	length time.Duration
-	file   *os.File
+	file   file
 	minute int64
 	buf    []byte
 }
 
-const journalSuffix = ".receipts"
+const (
+	journalSuffix = ".receipts"
+	frameHeader   = 8
+	maxFrame      = 16 << 20 // more than a segment's receipts take
+)
 
 // load returns the receipts of all files, the oldest first. A torn end is ignored: the segment it was about to record is
-// still there. The error names files that could not be read; the receipts of the others are returned with it.
+// still there. The error names files that could not be read, or not all of them; the other receipts are returned with it.
 func (j *journal) load(now time.Time) ([]receipt, error) {
-	names, err := filepath.Glob(filepath.Join(j.dir, "*"+journalSuffix)) // sorted
+	entries, err := j.disk.list(j.dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the receipts in %q: %w", j.dir, err)
 	}
@@ -36,52 +42,86 @@ func (j *journal) load(now time.Time) ([]receipt, error) {
 		all    []receipt
 		unread error
 	)
-	for _, name := range names {
-		src, err := os.ReadFile(name)
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), journalSuffix) {
+			continue
+		}
+		path := filepath.Join(j.dir, e.Name())
+		src, err := j.read(path)
 		if err != nil {
 			unread = errors.Join(unread, fmt.Errorf("cannot read receipts: %w", err))
 			continue
 		}
-		for len(src) >= 8 {
-			n := int(binary.LittleEndian.Uint32(src))
-			if n > len(src)-8 || crc32.Checksum(src[8:8+n], castagnoli) != binary.LittleEndian.Uint32(src[4:]) {
-				break
+		rs, damaged := parseReceipts(src)
+		if damaged > 0 {
+			metrics.damagedReceipts.Inc()
+			unread = errors.Join(unread, fmt.Errorf("cannot read %d bytes of the receipts in %q: they are damaged", damaged, path))
+		}
+		for _, r := range rs {
+			if now.Unix()-r.at < int64(j.length/time.Second) {
+				all = append(all, r)
 			}
-			c := cursor{buf: src[8 : 8+n]}
-			for len(c.buf) > 0 && !c.bad {
-				if r := c.receipt(); !c.bad && now.Unix()-r.at < int64(j.length/time.Second) {
-					all = append(all, r)
-				}
-			}
-			src = src[8+n:]
 		}
 	}
 	return all, unread
 }
 
-// add stores receipts durably.
-func (j *journal) add(rs []receipt, now time.Time) error {
-	if err := j.rotate(now); err != nil {
-		return err
+func (j *journal) read(path string) ([]byte, error) {
+	f, err := j.disk.open(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
 	}
-	j.buf = append(j.buf[:0], make([]byte, 8)...)
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(f)
+}
+
+// parseReceipts returns the receipts of all whole frames, and how many bytes before the last of them are damaged. What
+// is behind the last whole frame is torn.
+func parseReceipts(src []byte) (rs []receipt, damaged int) {
+	skipped := 0
+	for len(src) >= frameHeader {
+		n := int(binary.LittleEndian.Uint32(src))
+		if n == 0 || n > min(len(src)-frameHeader, maxFrame) ||
+			crc32.Checksum(src[frameHeader:frameHeader+n], castagnoli) != binary.LittleEndian.Uint32(src[4:]) {
+			src = src[1:]
+			skipped++
+			continue
+		}
+		damaged, skipped = damaged+skipped, 0
+		c := cursor{buf: src[frameHeader : frameHeader+n]}
+		for len(c.buf) > 0 && !c.bad {
+			if r := c.receipt(); !c.bad {
+				rs = append(rs, r)
+			}
+		}
+		src = src[frameHeader+n:]
+	}
+	return rs, damaged
+}
+
+// add stores receipts durably. Those that are too old to matter need no room.
+func (j *journal) add(rs []receipt, now time.Time) error {
+	j.buf = append(j.buf[:0], make([]byte, frameHeader)...)
 	for _, r := range rs {
 		if now.Unix()-r.at < int64(j.length/time.Second) {
 			j.buf = appendReceipt(j.buf, r)
 		}
 	}
-	if len(j.buf) == 8 {
+	if len(j.buf) == frameHeader {
 		return nil
 	}
-	binary.LittleEndian.PutUint32(j.buf, uint32(len(j.buf)-8))
-	binary.LittleEndian.PutUint32(j.buf[4:], crc32.Checksum(j.buf[8:], castagnoli))
-	if _, err := j.file.Write(j.buf); err != nil {
+	if err := j.rotate(now); err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint32(j.buf, uint32(len(j.buf)-frameHeader))
+	binary.LittleEndian.PutUint32(j.buf[4:], crc32.Checksum(j.buf[frameHeader:], castagnoli))
+	_, err := j.file.Write(j.buf)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
 		j.close() // the next add begins a new file, behind no torn record
 		return fmt.Errorf("cannot write receipts: %w", err)
-	}
-	if err := j.file.Sync(); err != nil {
-		j.close()
-		return fmt.Errorf("cannot sync receipts: %w", err)
 	}
 	return nil
 }
@@ -92,27 +132,28 @@ func (j *journal) rotate(now time.Time) error {
 		return nil
 	}
 	j.close()
+	j.removeOld(now) // first: it may be what makes room
 	name := filepath.Join(j.dir, fmt.Sprintf("%020d%s", now.UnixNano(), journalSuffix))
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := j.disk.open(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
 	if err != nil {
 		return fmt.Errorf("cannot create receipts: %w", err)
 	}
-	if err := syncDir(j.dir); err != nil {
+	if err := j.disk.syncDir(j.dir); err != nil {
 		_ = f.Close()
 		return err
 	}
 	j.file, j.minute = f, minute
-	j.removeOld(now)
 	return nil
 }
 
 // removeOld is only tidying: a file that stays is read again at the next start and ignored.
 func (j *journal) removeOld(now time.Time) {
-	names, _ := filepath.Glob(filepath.Join(j.dir, "*"+journalSuffix))
-	for _, name := range names {
-		ns, err := strconv.ParseInt(strings.TrimSuffix(filepath.Base(name), journalSuffix), 10, 64)
-		if err == nil && now.Sub(time.Unix(0, ns)) > j.length+2*time.Minute {
-			_ = os.Remove(name)
+	entries, _ := j.disk.list(j.dir)
+	for _, e := range entries {
+		stamp, ours := strings.CutSuffix(e.Name(), journalSuffix)
+		ns, err := strconv.ParseInt(stamp, 10, 64)
+		if ours && err == nil && now.Sub(time.Unix(0, ns)) > j.length+2*time.Minute {
+			_ = j.disk.remove(filepath.Join(j.dir, e.Name()))
 		}
 	}
 }
@@ -122,17 +163,4 @@ func (j *journal) close() {
 		_ = j.file.Close() // everything that counts is synced
 		j.file = nil
 	}
-}
-
-// syncDir makes the creation, renaming and removal of files in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("cannot open directory: %w", err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
-		return fmt.Errorf("cannot sync directory %q: %w", dir, err)
-	}
-	return nil
 }

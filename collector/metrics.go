@@ -27,9 +27,14 @@ var metrics = struct {
 	torn           *vm.Counter
 	quarantined    *vm.Counter
 	damagedBytes   *vm.Counter
-	insertSeconds  *vm.Histogram
-	insertErrors   *vm.Counter
-	insertedRows   [tables]*vm.Counter
+	truncated      *vm.Counter
+	vanished       *vm.Counter
+	purged         *vm.Counter
+
+	damagedReceipts *vm.Counter
+	insertSeconds   *vm.Histogram
+	insertErrors    *vm.Counter
+	insertedRows    [tables]*vm.Counter
 }{
 	requests:       requestCounters(),
 	unauthorized:   vm.NewCounter(`headroom_collector_refused_requests_total{reason="key"}`),
@@ -48,9 +53,14 @@ var metrics = struct {
 	torn:           vm.NewCounter("headroom_collector_spool_torn_writes_total"),
 	quarantined:    vm.NewCounter("headroom_collector_quarantined_segments_total"),
 	damagedBytes:   vm.NewCounter("headroom_collector_damaged_bytes_total"),
-	insertSeconds:  vm.NewHistogram("headroom_collector_insert_duration_seconds"),
-	insertErrors:   vm.NewCounter("headroom_collector_insert_errors_total"),
-	insertedRows:   insertedCounters(),
+	truncated:      vm.NewCounter("headroom_collector_truncated_segments_total"),
+	vanished:       vm.NewCounter("headroom_collector_vanished_segments_total"),
+	purged:         vm.NewCounter("headroom_collector_quarantine_purged_files_total"),
+
+	damagedReceipts: vm.NewCounter("headroom_collector_damaged_receipts_total"),
+	insertSeconds:   vm.NewHistogram("headroom_collector_insert_duration_seconds"),
+	insertErrors:    vm.NewCounter("headroom_collector_insert_errors_total"),
+	insertedRows:    insertedCounters(),
 }
 
 // transport is how a request came: the label of headroom_collector_requests_total.
@@ -131,6 +141,14 @@ func (c *Collector) gauges() *vm.Set {
 		}
 		return time.Since(oldest).Seconds()
 	})
+	set.NewGauge("headroom_collector_spool_usable", func() float64 {
+		if c.spool.takes() {
+			return 1
+		}
+		return 0
+	})
+	set.NewGauge("headroom_collector_quarantine_bytes", func() float64 { return float64(c.spool.quarantineBytes.Load()) })
+	set.NewGauge("headroom_collector_quarantine_files", func() float64 { return float64(c.spool.quarantineFiles.Load()) })
 	set.NewGauge("headroom_collector_receipts", func() float64 { return float64(c.window.len()) })
 	set.NewGauge("headroom_collector_inflight_bytes", func() float64 { return float64(c.inflight.Load()) })
 	return set

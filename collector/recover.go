@@ -3,203 +3,196 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // recover looks through the spool at start. Segments that are sealed and too old to matter for the receipts are only
-// queued: the writer checks what it reads.
-func (s *spool) recover(now time.Time, remember time.Duration) ([]receipt, error) {
-	if err := s.removeTemporary(); err != nil {
-		return nil, err
+// queued: the writer checks what it reads. What cannot be mended now, because the disk is full or failing, is queued as
+// it is and mended when its turn comes: only a directory that cannot be listed ends in an error.
+func (s *spool) recover(now time.Time) ([]receipt, error) {
+	entries, err := s.disk.list(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the spool: %w", err)
 	}
 	receipts, err := s.journal.load(now)
 	if err != nil { // no reason to accept nothing
 		s.log.Error("requests of the last minutes that are sent again may be counted twice", "error", err)
 	}
-	names, err := filepath.Glob(filepath.Join(s.dir, "*"+segmentSuffix)) // sorted, so by age
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the spool: %w", err)
-	}
-	var replayed int
-	for _, name := range names {
-		rs, kept, err := s.recoverSegment(name, now, remember)
-		if err != nil {
-			return nil, err
+	s.forgetAll()
+	var (
+		segments []*segment
+		found    []fs.DirEntry
+	)
+	for _, e := range entries {
+		switch {
+		case strings.HasSuffix(e.Name(), temporarySuffix):
+			if err := s.disk.remove(filepath.Join(s.dir, e.Name())); err != nil {
+				s.log.Warn("cannot remove a temporary spool file", "error", err)
+			}
+		case strings.HasSuffix(e.Name(), segmentSuffix) && e.Type().IsRegular():
+			seg := &segment{path: filepath.Join(s.dir, e.Name())}
+			if seg.id, seg.created, seg.inserted, err = parseSegmentName(e.Name()); err != nil {
+				s.putForeignAside(e.Name(), err, now)
+				continue
+			}
+			segments, found = append(segments, seg), append(found, e)
 		}
-		receipts = append(receipts, rs...)
-		if kept {
-			replayed++
-		}
 	}
-	if replayed > 0 {
-		s.log.Info("replaying the spool", "segments", replayed, "bytes", s.bytes)
+	var buf []byte
+	for i, seg := range segments { // by age
+		receipts = append(receipts, s.recoverSegment(seg, found[i], i == len(segments)-1, &buf, now)...)
+	}
+	if bytes, n, _ := s.backlog(); n > 0 {
+		s.log.Info("replaying the spool", "segments", n, "bytes", bytes)
 	}
 	return receipts, nil
 }
 
-func (s *spool) recoverSegment(path string, now time.Time, remember time.Duration) (rs []receipt, kept bool, err error) {
-	info, err := os.Stat(path)
+// forgetAll empties the queue that an earlier, failed start has filled.
+func (s *spool) forgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue, s.bytes = nil, 0
+}
+
+// recoverSegment queues a file, and returns the receipts in it if they may still matter.
+func (s *spool) recoverSegment(seg *segment, e fs.DirEntry, newest bool, buf *[]byte, now time.Time) (rs []receipt) {
+	info, err := e.Info()
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot look at spool segment: %w", err)
+		s.log.Error("cannot look at a spool segment; it is inserted after another start", "segment", seg.path, "error", err)
+		return nil
 	}
-	seg := &segment{path: path, size: info.Size()}
-	if seg.id, seg.created, err = parseSegmentName(path); err != nil {
-		return nil, false, s.putAside(seg, err.Error())
-	}
-	if now.Sub(info.ModTime()) > remember && endsSealed(path, info.Size()) {
+	seg.size = info.Size()
+	if now.Sub(info.ModTime()) > s.remembered && s.endsSealed(seg) {
 		s.enqueue(seg)
-		return nil, true, nil
+		return nil
 	}
-	_, c, err := s.load(seg, nil)
+	mem, c, err := s.load(seg, *buf)
+	*buf = reuse(mem)
 	if err != nil {
-		s.log.Error("cannot read a spool segment now; it is tried again", "segment", path, "error", err)
+		seg.torn = newest
+		s.log.Error("cannot read a spool segment now; it is tried again", "segment", seg.path, "error", err)
 		s.enqueue(seg)
-		return nil, true, nil
+		return nil
 	}
-	switch {
-	case c.damaged != "":
-		if err := s.salvage(seg, c); err != nil {
-			return nil, false, err
-		}
-	case !c.sealed:
-		if torn := seg.size - int64(c.intact); torn > 0 {
-			metrics.torn.Inc()
-			s.log.Warn("cut a torn write off a spool segment; it was never acknowledged", "segment", path, "bytes", torn)
-		}
-		seg.size = int64(c.intact)
-		if err := cutFile(path, seg.size); err != nil {
-			return nil, false, err
-		}
+	if c.damaged == "" && !c.sealed && !newest {
+		metrics.truncated.Inc()
+		s.log.Error("a spool segment has lost its end, and maybe records that were acknowledged; its whole records are inserted",
+			"segment", seg.path, "bytes", seg.size, "records", len(c.records))
 	}
+	seg.torn = !c.sealed
+	if len(c.records) == 0 && c.newer == "" && c.damaged == "" {
+		if err := s.disk.remove(seg.path); err != nil {
+			s.log.Warn("cannot remove an empty spool segment", "error", err)
+		}
+		return nil
+	}
+	if err := s.mend(seg, c, now); err != nil {
+		s.log.Error("cannot mend a spool segment now; it is tried again", "segment", seg.path, "error", err)
+	}
+	if seg.size > 0 {
+		s.enqueue(seg)
+	}
+	return c.receipts()
+}
+
+func (c *contents) receipts() (rs []receipt) {
 	for _, r := range c.records {
 		rs = append(rs, r.receipts...)
 	}
-	if len(c.records) == 0 {
-		if err := os.Remove(path); err != nil {
-			return nil, false, fmt.Errorf("cannot remove an empty spool segment: %w", err)
-		}
-		return nil, false, nil
-	}
-	s.enqueue(seg)
-	return rs, true, nil
+	return rs
 }
 
-func (s *spool) enqueue(seg *segment) {
-	s.queue = append(s.queue, seg)
-	s.bytes += seg.size
-	s.signal()
+// mend brings the file of a segment that is not in the queue, or is the writer's, into the shape in which it may be
+// inserted: a torn write is cut off, and of a damaged file the whole records are kept. It sets seg.size; 0 says that
+// nothing is left of it.
+func (s *spool) mend(seg *segment, c contents, now time.Time) error {
+	if c.damaged != "" || !seg.torn {
+		if c.damaged == "" && int64(c.intact) == seg.size {
+			return nil
+		}
+		return s.salvage(seg, c, now)
+	}
+	if torn := seg.size - int64(c.intact); torn > 0 {
+		metrics.torn.Inc()
+		s.log.Warn("cut a torn write off a spool segment; it was never acknowledged", "segment", seg.path, "bytes", torn)
+	}
+	end := appendEnd(nil)
+	if err := cutFile(s.disk, seg.path, int64(c.intact), end); err != nil {
+		if !isFull(err) || int64(c.intact) < seg.size {
+			return err
+		}
+		end = nil // there was nothing to cut: it is whole without the end
+	}
+	seg.torn = false
+	s.resize(seg, int64(c.intact+len(end)))
+	return nil
 }
 
 // salvage keeps the damaged file in the quarantine and puts a file with its whole records in its place, under the same
-// id: whatever ClickHouse has of it already, it knows by its tokens. On return seg describes that file.
-func (s *spool) salvage(seg *segment, c contents) error {
-	src, err := os.ReadFile(seg.path)
-	if err != nil {
-		return fmt.Errorf("cannot read damaged spool segment: %w", err)
-	}
-	aside := filepath.Join(s.dir, quarantineDir, filepath.Base(seg.path))
-	if err := os.Link(seg.path, aside); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("cannot quarantine damaged spool segment: %w", err)
-	}
-	out := appendSegmentHeader(nil, seg.id, seg.created)
-	lost := len(src) - len(out)
-	for _, r := range c.records {
-		out = append(out, src[r.offset:r.offset+r.size]...)
-		lost -= r.size
-	}
-	out = appendEnd(out)
-	if err := writeWhole(seg.path, out); err != nil {
-		return err
-	}
-	metrics.quarantined.Inc()
-	metrics.damagedBytes.Add(max(0, lost))
-	s.log.Error("damaged spool segment put aside; its whole records are kept and inserted", "file", aside,
-		"reason", c.damaged, "records_kept", len(c.records), "bytes_lost", max(0, lost))
-	seg.size = int64(len(out))
-	return nil
-}
-
-// repair salvages a segment of the queue that was damaged while it lay there. It is tried again then.
-func (s *spool) repair(seg *segment, c contents) error {
-	before := seg.size
+// id: whatever ClickHouse has of it already, it knows by its tokens.
+func (s *spool) salvage(seg *segment, c contents, now time.Time) error {
 	if c.damaged == "" {
 		c.damaged = fmt.Sprintf("bad record at byte %d", c.intact)
 	}
-	if err := s.salvage(seg, c); err != nil {
+	aside, err := s.keepDamaged(seg.path)
+	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.bytes += seg.size - before
-	s.mu.Unlock()
-	return fmt.Errorf("cannot insert spool segment %q as it was: %s", seg.path, c.damaged)
-}
-
-const temporarySuffix = ".tmp"
-
-// writeWhole replaces path by a file of the given bytes, durably and at once.
-func writeWhole(path string, data []byte) error {
-	f, err := os.OpenFile(path+temporarySuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	out := appendSegmentHeader(nil, seg.id, seg.created)
+	lost := seg.size - int64(len(out))
+	for _, r := range c.records {
+		out = append(out, r.raw...)
+		lost -= int64(len(r.raw))
+	}
+	if len(c.records) == 0 {
+		err, out = s.disk.remove(seg.path), nil
+	} else {
+		out = appendEnd(out)
+		err = writeWhole(s.disk, seg.path, out)
+	}
 	if err != nil {
-		return fmt.Errorf("cannot create a spool file: %w", err)
+		return errors.Join(err, s.disk.remove(aside)) // the next attempt keeps it again
 	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("cannot write a spool file: %w", err)
-	}
-	if err := os.Rename(path+temporarySuffix, path); err != nil {
-		return fmt.Errorf("cannot replace a spool file: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// cutFile shortens a file durably, so that a second crash finds the same contents.
-func cutFile(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("cannot open a torn spool segment: %w", err)
-	}
-	err = f.Truncate(size)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("cannot cut a torn spool segment: %w", err)
-	}
+	s.wasPutAside(aside, now)
+	metrics.damagedBytes.Add(int(max(0, lost)))
+	s.log.Error("damaged spool segment put aside; its whole records are kept and inserted", "file", aside,
+		"reason", c.damaged, "records_kept", len(c.records), "bytes_lost", max(0, lost))
+	seg.torn = false
+	s.resize(seg, int64(len(out)))
 	return nil
 }
 
+// resize notes the size of a segment that was mended, in the queue or before it gets there.
+func (s *spool) resize(seg *segment, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.queue {
+		if q == seg {
+			s.bytes += size - seg.size
+		}
+	}
+	seg.size = size
+}
+
 // endsSealed says whether the file ends with the record that seals a segment.
-func endsSealed(path string, size int64) bool {
-	if size < headerSize+recordHeader {
+func (s *spool) endsSealed(seg *segment) bool {
+	if seg.size < headerSize+recordHeader {
 		return false
 	}
-	f, err := os.Open(path)
+	f, err := s.disk.open(seg.path, os.O_RDONLY)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = f.Close() }()
 	var tail [recordHeader]byte
-	if _, err := f.ReadAt(tail[:], size-recordHeader); err != nil {
+	if _, err := f.ReadAt(tail[:], seg.size-recordHeader); err != nil {
 		return false
 	}
 	kind, _, ok := parseRecordHeader(tail[:])
 	return ok && kind == recordEnd
-}
-
-func (s *spool) removeTemporary() error {
-	names, err := filepath.Glob(filepath.Join(s.dir, "*"+temporarySuffix))
-	if err != nil {
-		return fmt.Errorf("cannot list the spool: %w", err)
-	}
-	for _, name := range names {
-		if err := os.Remove(name); err != nil {
-			return fmt.Errorf("cannot remove a temporary spool file: %w", err)
-		}
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,8 @@ import (
 // first insert, and one that a crash left unsealed is cut after its last whole record before anything else.
 
 const (
-	segmentMagic  = "HRSPOOL\x01"
+	segmentMagic  = "HRSPOOL" // and the version
+	segmentFormat = 1
 	headerSize    = 8 + 16 + 8 + 4
 	recordMagic   = uint32(0x48525243)
 	recordHeader  = 5 * 4 // magic, kind, payload size, payload CRC, CRC of the header before
@@ -40,29 +42,58 @@ type segmentID [16]byte
 
 func (id segmentID) token(t table) string { return hex.EncodeToString(id[:]) + "-" + tableNames[t] }
 
-// segmentName returns the file's name: names sort by age.
-func segmentName(id segmentID, created time.Time) string {
-	return fmt.Sprintf("%020d-%s%s", created.UnixNano(), hex.EncodeToString(id[:]), segmentSuffix)
+// tableSet is a set of tables.
+type tableSet uint64
+
+func (s tableSet) has(t table) bool      { return s&(1<<t) != 0 }
+func (s tableSet) with(t table) tableSet { return s | 1<<t }
+func tableNamed(name string) (table, bool) {
+	i := slices.Index(tableNames[:], name)
+	return table(max(i, 0)), i >= 0
+}
+
+// segmentName returns the file's name: names sort by age. The tables that have the segment already, while others refuse
+// it, stand in it, so that they do not get it again when their tokens are long forgotten.
+func segmentName(id segmentID, created time.Time, inserted tableSet) string {
+	name := fmt.Sprintf("%020d-%s", created.UnixNano(), hex.EncodeToString(id[:]))
+	for t := range tables {
+		if inserted.has(t) {
+			name += "-" + tableNames[t]
+		}
+	}
+	return name + segmentSuffix
 }
 
 const segmentSuffix = ".seg"
 
 // parseSegmentName reads what segmentName wrote. The id stands in the name too, so that a file whose header is damaged
 // keeps its tokens.
-func parseSegmentName(path string) (id segmentID, created time.Time, err error) {
-	stamp, rest, ok := strings.Cut(strings.TrimSuffix(filepath.Base(path), segmentSuffix), "-")
-	ns, numErr := strconv.ParseInt(stamp, 10, 64)
-	raw, hexErr := hex.DecodeString(rest)
-	if !ok || numErr != nil || hexErr != nil || len(raw) != len(id) {
-		return id, created, fmt.Errorf("cannot use spool file %q: its name is not TIME-ID%s", path, segmentSuffix)
+func parseSegmentName(path string) (id segmentID, created time.Time, inserted tableSet, err error) {
+	parts := strings.Split(strings.TrimSuffix(filepath.Base(path), segmentSuffix), "-")
+	ns, numErr := strconv.ParseInt(parts[0], 10, 64)
+	if len(parts) < 2 || numErr != nil {
+		return id, created, inserted, errSegmentName
+	}
+	raw, hexErr := hex.DecodeString(parts[1])
+	if hexErr != nil || len(raw) != len(id) {
+		return id, created, inserted, errSegmentName
 	}
 	copy(id[:], raw)
-	return id, time.Unix(0, ns), nil
+	for _, name := range parts[2:] {
+		t, known := tableNamed(name)
+		if !known {
+			return id, created, inserted, fmt.Errorf("its name says that table %q has it, which is unknown", name)
+		}
+		inserted = inserted.with(t)
+	}
+	return id, time.Unix(0, ns), inserted, nil
 }
+
+var errSegmentName = errors.New("its name is not TIME-ID" + segmentSuffix)
 
 func appendSegmentHeader(dst []byte, id segmentID, created time.Time) []byte {
 	start := len(dst)
-	dst = append(dst, segmentMagic...)
+	dst = append(append(dst, segmentMagic...), segmentFormat)
 	dst = append(dst, id[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(created.UnixNano()))
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
@@ -125,11 +156,12 @@ func appendReceipt(dst []byte, r receipt) []byte {
 	return append(dst, r.answer.message...)
 }
 
-// record is a parsed batch record; it aliases the file's bytes.
+// record is a parsed record; it aliases the file's bytes.
 type record struct {
-	offset, size int // in the file, with its header
-	receipts     []receipt
-	blocks       []block
+	offset   int    // in the file
+	raw      []byte // with its header
+	receipts []receipt
+	blocks   []block
 }
 
 // contents is what a segment's bytes hold.
@@ -141,6 +173,9 @@ type contents struct {
 	// damaged says that something was lost that had been whole: a bad header, or a bad place with good records or the
 	// end behind it. A torn last record, which nobody got an answer for, is not damage.
 	damaged string
+	// newer says what of a later version of headroom stands in it. All that is known can be inserted, the rest waits for
+	// that version.
+	newer string
 }
 
 // parseSegment reads a segment's bytes. It never fails: what it cannot read it reports.
@@ -150,9 +185,12 @@ func parseSegment(src []byte) contents {
 	if len(src) < headerSize {
 		return c // made, but no record was ever acknowledged in it
 	}
-	if !bytes.HasPrefix(src, []byte(segmentMagic)) ||
-		crc32.Checksum(src[:headerSize-4], castagnoli) != binary.LittleEndian.Uint32(src[headerSize-4:]) {
+	switch {
+	case !bytes.HasPrefix(src, []byte(segmentMagic)) ||
+		crc32.Checksum(src[:headerSize-4], castagnoli) != binary.LittleEndian.Uint32(src[headerSize-4:]):
 		c.damaged = "bad header"
+	case src[len(segmentMagic)] != segmentFormat:
+		return contents{newer: fmt.Sprintf("format %d", src[len(segmentMagic)]), sealed: true, intact: len(src)}
 	}
 	bad := -1
 	for at < len(src) {
@@ -173,12 +211,20 @@ func parseSegment(src []byte) contents {
 		if bad >= 0 && c.damaged == "" {
 			c.damaged = fmt.Sprintf("bad record at byte %d", bad)
 		}
+		rec.offset, rec.raw = at, src[at:at+size]
 		switch kind {
 		case recordBatch:
-			rec.offset, rec.size = at, size
 			c.records = append(c.records, rec)
+			for _, b := range rec.blocks {
+				if b.table >= tables {
+					c.newer = fmt.Sprintf("table %d", b.table)
+				}
+			}
 		case recordEnd:
 			c.sealed = true
+		default:
+			c.records = append(c.records, rec)
+			c.newer = fmt.Sprintf("a record of kind %d", kind)
 		}
 		at += size
 	}
@@ -234,7 +280,7 @@ func parseBatch(p []byte) (record, error) {
 	for range meta.count(4) {
 		b := block{table: table(meta.byte()), rows: meta.int(), raw: meta.int()}
 		size := meta.int()
-		if meta.bad || size > len(data) || b.table >= tables {
+		if meta.bad || size > len(data) {
 			return rec, errRecord
 		}
 		b.data, data = data[:size], data[size:]

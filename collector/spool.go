@@ -1,42 +1,55 @@
 package collector
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/nexis-limited/headroom/fault"
 )
 
 // spool keeps acknowledged batches on disk until ClickHouse has them.
 //
-// The committer alone appends and seals; the writer alone takes sealed segments and finishes them.
+// The committer alone appends and seals; the writer alone takes sealed segments and finishes them. Before open has
+// succeeded there is nothing in it, and it takes nothing.
 type spool struct {
-	dir        string
-	log        *slog.Logger
-	maxSegment int64 // bytes; a segment of this size is sealed
-	maxSpans   int   // a segment of so many spans is sealed
-	maxBytes   int64 // of all segments together
-
+	spoolOptions
+	disk disk
 	lock *os.File
 
 	// Of the committer, without a lock.
-	file *os.File
-	open *segment
+	file  file
+	open  *segment
+	uncut *segment // ends in a record that failed and could not be cut off
 
-	mu     sync.Mutex // guards queue with its members' notBefore, bytes and opened; never held across I/O
-	queue  []*segment // sealed, the oldest first
-	bytes  int64
-	opened time.Time // when the open segment began; zero without one
-	ready  chan struct{}
+	mu       sync.Mutex // guards all below, with the queue's members' path, size, notBefore and poison; never held across I/O
+	usable   bool       // open has succeeded
+	reserved bool       // the reserve is there
+	queue    []*segment // sealed, the oldest first
+	bytes    int64
+	opened   time.Time // when the open segment began; zero without one
+	ready    chan struct{}
+
+	quarantineBytes, quarantineFiles atomic.Int64
 
 	journal journal // of the writer
+}
+
+type spoolOptions struct {
+	dir         string
+	log         *slog.Logger
+	maxSegment  int64         // bytes; a segment of this size is sealed
+	maxSpans    int           // a segment of so many spans is sealed
+	maxBytes    int64         // of all segments together
+	maxAge      time.Duration // of what waits for ClickHouse, beyond which nothing is taken; 0 for no limit
+	remembered  time.Duration // for how long receipts are kept
+	reserveSize int64
 }
 
 // segment is a file of the spool.
@@ -46,34 +59,82 @@ type segment struct {
 	path    string
 	size    int64 // bytes up to which it counts
 	spans   int   // while it is open
+	days    int   // at most so many days are in it, so many partitions of each table get a block of it; 0 when unknown
+	torn    bool  // it may end in a torn write, which could not be cut off at the start
 
 	// Of the writer.
-	inserted [tables]bool // acknowledged by ClickHouse in this process
-	attempts int
-	firstTry uint64 // value of writer.finished when it was first tried
+	inserted   tableSet // acknowledged by ClickHouse
+	attempts   int
+	unanswered int    // attempts that reached ClickHouse and got no answer
+	unreadable int    // attempts to read it
+	kills      int    // those of them since the last of which others were inserted
+	firstTry   uint64 // value of writer.blocks when it was first tried
+	lastTry    uint64 // value of writer.finished at the last unanswered attempt
 
 	notBefore time.Time // guarded by spool.mu: others go first until then
+	poison    bool      // guarded by spool.mu: it could not be inserted while others could be, as far as is known
 }
 
-const quarantineDir = "quarantine"
+func newSpool(d disk, o spoolOptions) *spool {
+	return &spool{spoolOptions: o, disk: d, ready: make(chan struct{}, 1),
+		journal: journal{disk: d, dir: o.dir, length: o.remembered}}
+}
 
-// openSpool takes possession of dir and brings it in order after a crash: a last segment that was being written is cut
-// after its last whole record, damaged files are put aside with what is whole in them kept. It returns the receipts of
-// the last minutes, the oldest first.
-func openSpool(dir string, maxSegment int64, maxSpans int, maxBytes int64, remember time.Duration, log *slog.Logger, now time.Time) (*spool, []receipt, error) {
-	if err := os.MkdirAll(filepath.Join(dir, quarantineDir), 0o700); err != nil {
-		return nil, nil, fmt.Errorf("cannot create the spool: %w", err)
+// errInUse says that another process has the spool.
+var errInUse = errors.New("another process uses it")
+
+// start takes possession of the directory and brings it in order after a crash: a last segment that was being written is
+// cut after its last whole record, damaged files are put aside with what is whole in them kept. It returns the receipts
+// of the last minutes, the oldest first. After an error it may be called again.
+func (s *spool) start(now time.Time) (_ []receipt, err error) {
+	quarantine := filepath.Join(s.dir, quarantineDir)
+	if err := s.disk.makeDir(quarantine); err != nil {
+		return nil, fmt.Errorf("cannot create the spool: %w", err)
 	}
-	s := &spool{dir: dir, log: log, maxSegment: maxSegment, maxSpans: maxSpans, maxBytes: maxBytes, ready: make(chan struct{}, 1)}
-	s.journal = journal{dir: dir, length: remember}
+	for _, made := range []string{s.dir, filepath.Dir(s.dir)} { // a directory that a crash forgets forgets its files
+		if err := s.disk.syncDir(made); err != nil {
+			return nil, fmt.Errorf("cannot create the spool: %w", err)
+		}
+	}
 	if err := s.takeLock(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	receipts, err := s.recover(now, remember)
+	defer func() {
+		if err != nil {
+			_ = s.lock.Close()
+			s.lock = nil
+		}
+	}()
+	receipts, err := s.recover(now)
 	if err != nil {
-		return nil, nil, errors.Join(err, s.lock.Close())
+		return nil, err
 	}
-	return s, receipts, nil
+	if err := s.keepReserve(); err != nil { // no reason not to empty what is there
+		s.log.Error("the spool takes nothing until its disk can be written", "error", err)
+	}
+	s.lookAtQuarantine()
+	return receipts, nil
+}
+
+// use lets the spool be appended to and emptied, after the receipts of start are known.
+func (s *spool) use() {
+	s.mu.Lock()
+	s.usable = true
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *spool) isUsable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usable
+}
+
+// takes says whether the spool's disk can be written, as far as is known.
+func (s *spool) takes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usable && s.reserved
 }
 
 func (s *spool) takeLock() error {
@@ -83,227 +144,50 @@ func (s *spool) takeLock() error {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return fmt.Errorf("cannot use the spool %q: another process uses it: %w", s.dir, err)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("cannot use the spool %q: %w", s.dir, errInUse)
+		}
+		return fmt.Errorf("cannot lock the spool %q: %w", s.dir, err)
 	}
 	s.lock = f
 	return nil
 }
 
-// append writes a record of so many spans to the open segment and returns when it is durable. After an error nothing of
-// it counts.
-func (s *spool) append(rec []byte, spans int, now time.Time) error {
-	if s.open == nil {
-		if err := s.create(now); err != nil {
-			metrics.spoolErrors.Inc()
-			return err
-		}
-	}
-	_, err := s.file.Write(rec)
-	if err == nil {
-		err = s.file.Sync()
-	}
-	if err != nil {
-		metrics.spoolErrors.Inc()
-		s.undo()
-		return fmt.Errorf("cannot write to the spool: %w", err)
-	}
-	s.open.size += int64(len(rec))
-	s.open.spans += spans
+// spoolPause is how long clients are told to wait when the spool takes nothing.
+const spoolPause = 10 * time.Second
+
+// refusal says why the spool takes nothing now; nil when it does.
+func (s *spool) refusal(now time.Time) error {
 	s.mu.Lock()
-	s.bytes += int64(len(rec))
-	s.mu.Unlock()
-	if s.open.size >= s.maxSegment || s.open.spans >= s.maxSpans {
-		s.seal()
-	}
-	return nil
-}
-
-// undo cuts off a record that could not be written whole. After a failed sync nobody knows what is on disk, so the
-// segment is closed either way; it counts up to what was synced before.
-func (s *spool) undo() {
-	err := s.file.Truncate(s.open.size)
-	if err == nil {
-		err = s.file.Sync() // else a crash of the machine may bring the record back
-	}
-	if err != nil {
-		s.log.Error("cannot cut a record that was not acknowledged off the spool; after a crash it may count", "segment", s.open.path, "error", err)
-	}
-	s.close()
-}
-
-func (s *spool) create(now time.Time) error {
-	seg := &segment{created: now}
-	_, _ = rand.Read(seg.id[:]) // never fails
-	seg.path = filepath.Join(s.dir, segmentName(seg.id, now))
-	f, err := os.OpenFile(seg.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("cannot create a spool segment: %w", err)
-	}
-	header := appendSegmentHeader(nil, seg.id, now)
-	if _, err = f.Write(header); err == nil {
-		err = syncDir(s.dir) // the file itself is synced with its first record
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("cannot create a spool segment: %w", err), f.Close(), os.Remove(seg.path))
-	}
-	seg.size = int64(len(header))
-	s.file, s.open = f, seg
-	s.mu.Lock()
-	s.bytes += seg.size
-	s.opened = now
-	s.mu.Unlock()
-	return nil
-}
-
-// seal ends the open segment, if there is one, and hands it to the writer.
-func (s *spool) seal() {
-	if s.open == nil {
-		return
-	}
-	// Not synced and not counted: a segment without its end is whole as well, only damage is harder to tell from a torn
-	// write then.
-	_, _ = s.file.Write(appendEnd(nil))
-	s.close()
-}
-
-func (s *spool) close() {
-	_ = s.file.Close() // everything that counts is synced
-	seg := s.open
-	s.file, s.open = nil, nil
-	empty := seg.size == headerSize
-	if empty {
-		_ = os.Remove(seg.path) // recovery removes it if this fails
-	}
-	s.mu.Lock()
-	s.opened = time.Time{}
-	if empty {
-		s.bytes -= seg.size
-	} else {
-		s.queue = append(s.queue, seg)
-	}
-	s.mu.Unlock()
-	s.signal()
-}
-
-func (s *spool) signal() {
-	select {
-	case s.ready <- struct{}{}:
+	defer s.mu.Unlock()
+	why := ""
+	switch {
+	case !s.usable:
+		why = "the spool's disk cannot be used"
+	case !s.reserved:
+		why = "the spool's disk is full or cannot be written"
+	case s.bytes >= s.maxBytes:
+		why = "the spool is full, because ClickHouse does not take data as fast as it comes"
+	case s.maxAge > 0 && now.Sub(s.waitingSince(now)) > s.maxAge:
+		why = "what is in the spool waits too long already, because ClickHouse does not take it"
 	default:
+		return nil
 	}
+	return &fault.Error{Kind: fault.Unavailable, RetryAfter: spoolPause, Message: why}
 }
 
-// maxPostponed is how many segments may be postponed before age no longer seals: if there are so many, ClickHouse
-// refuses everything.
-const maxPostponed = 16
-
-// sealDue says whether the open segment should be sealed: it is old enough, and the writer has nothing else to do. While
-// the writer is behind, segments grow to their full size, so that ClickHouse gets few large inserts. Segments that are
-// postponed keep nobody waiting.
-func (s *spool) sealDue(now time.Time, after time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opened.IsZero() || now.Sub(s.opened) < after || len(s.queue) > maxPostponed {
-		return false
-	}
-	return !slices.ContainsFunc(s.queue, func(q *segment) bool { return !q.notBefore.After(now) })
-}
-
-// postpone lets the other segments go first until then.
-func (s *spool) postpone(seg *segment, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	seg.notBefore = until
-}
-
-// full says whether the spool may take no more.
-func (s *spool) full() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes >= s.maxBytes
-}
-
-// next returns the sealed segment whose turn it is; else when to look again, zero for when ready is signalled. It is the
-// oldest one's turn, but one that was postponed stands behind those that were there by the time to which it was.
-func (s *spool) next(now time.Time) (seg *segment, later time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// waitingSince returns when the oldest segment began that waits for ClickHouse and not for a person; now if there is none. The caller
+// holds mu.
+func (s *spool) waitingSince(now time.Time) time.Time {
 	for _, q := range s.queue {
-		switch {
-		case q.notBefore.After(now):
-			if later.IsZero() || q.notBefore.Before(later) {
-				later = q.notBefore
-			}
-		case seg == nil || q.due().Before(seg.due()):
-			seg = q
+		if !q.poison {
+			return q.created
 		}
 	}
-	return seg, later
-}
-
-// due returns since when it has been the segment's turn.
-func (q *segment) due() time.Time {
-	if q.notBefore.After(q.created) {
-		return q.notBefore
+	if !s.opened.IsZero() {
+		return s.opened
 	}
-	return q.created
-}
-
-// load reads a segment into buf and parses it; the contents alias what is returned.
-func (s *spool) load(seg *segment, buf []byte) ([]byte, contents, error) {
-	f, err := os.Open(seg.path)
-	if err != nil {
-		return buf, contents{}, fmt.Errorf("cannot open spool segment: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	if int64(cap(buf)) < seg.size {
-		buf = make([]byte, 0, seg.size+seg.size/4)
-	}
-	buf = buf[:seg.size]
-	if _, err := io.ReadFull(f, buf); err != nil {
-		return buf, contents{}, fmt.Errorf("cannot read spool segment %q: %w", seg.path, err)
-	}
-	return buf, parseSegment(buf), nil
-}
-
-// finish removes a segment that ClickHouse has, after its receipts are safe.
-func (s *spool) finish(seg *segment, c contents, now time.Time) error {
-	var rs []receipt
-	for _, r := range c.records {
-		rs = append(rs, r.receipts...)
-	}
-	if err := s.journal.add(rs, now); err != nil {
-		return err
-	}
-	// Should the removal be lost in a crash, the segment is inserted again and ClickHouse knows its tokens.
-	if err := os.Remove(seg.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("cannot remove spool segment: %w", err)
-	}
-	s.drop(seg)
-	return nil
-}
-
-// putAside moves a segment that cannot be inserted to the quarantine, for a person to look at.
-func (s *spool) putAside(seg *segment, why string) error {
-	to := filepath.Join(s.dir, quarantineDir, filepath.Base(seg.path))
-	if err := os.Rename(seg.path, to); err != nil {
-		return fmt.Errorf("cannot quarantine spool segment: %w", err)
-	}
-	metrics.quarantined.Inc()
-	s.log.Error("spool segment put aside; its spans are not in ClickHouse", "file", to, "bytes", seg.size, "reason", why)
-	s.drop(seg)
-	return syncDir(s.dir)
-}
-
-func (s *spool) drop(seg *segment) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, q := range s.queue {
-		if q == seg {
-			s.queue = append(s.queue[:i], s.queue[i+1:]...)
-			s.bytes -= seg.size
-			return
-		}
-	}
+	return now
 }
 
 // backlog returns how much waits, and since when.
@@ -321,8 +205,25 @@ func (s *spool) backlog() (bytes int64, segments int, oldest time.Time) {
 	return s.bytes, segments, oldest
 }
 
+// housekeepEvery is how often housekeep should be called.
+const housekeepEvery = reservePause
+
+// housekeep puts back the reserve, and removes what is too old from the quarantine if keep is not 0.
+func (s *spool) housekeep(keep time.Duration, now time.Time) {
+	if err := s.keepReserve(); err != nil {
+		metrics.spoolErrors.Inc()
+		s.log.Error("the spool takes nothing until its disk can be written", "error", err)
+	}
+	if keep > 0 {
+		s.purgeQuarantine(keep, now)
+	}
+	s.lookAtQuarantine()
+}
+
 // release gives the directory up. Nothing may be appended after.
 func (s *spool) release() {
 	s.journal.close()
-	_ = s.lock.Close() // and with it the lock
+	if s.lock != nil {
+		_ = s.lock.Close() // and with it the lock
+	}
 }

@@ -40,9 +40,9 @@ func TestTornSegment(t *testing.T) {
 	}
 	records := parseSegment(whole).records
 	last := records[2]
-	for _, cut := range []int{last.offset + 1, last.offset + recordHeader, last.offset + last.size/2, last.offset + last.size - 1} {
+	for _, cut := range []int{last.offset + 1, last.offset + recordHeader, last.offset + len(last.raw)/2, last.offset + len(last.raw) - 1} {
 		var zeroed []byte // a crash of the machine may leave the size and lose the bytes
-		zeroed = append(append(zeroed, whole[:cut]...), make([]byte, last.offset+last.size-cut)...)
+		zeroed = append(append(zeroed, whole[:cut]...), make([]byte, last.offset+len(last.raw)-cut)...)
 		for _, src := range [][]byte{whole[:cut], zeroed} {
 			if len(src) > cut && bytes.Equal(src[cut:], whole[cut:len(src)]) {
 				continue // the lost bytes were zeros
@@ -61,7 +61,7 @@ func TestTornSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := parseSegment(src)
-	if err := os.WriteFile(path, src[:c.records[2].offset+c.records[2].size/2], 0o600); err != nil {
+	if err := os.WriteFile(path, src[:c.records[2].offset+len(c.records[2].raw)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	torn := metrics.torn.Get()
@@ -97,7 +97,7 @@ func TestDamagedSegmentIsPutAside(t *testing.T) {
 			if got, want := countAll(t, db), wantMixed(8*(kept+1)); got != want {
 				t.Errorf("counts:\n got %+v\nwant %+v", got, want)
 			}
-			aside, err := os.ReadFile(filepath.Join(dir, quarantineDir, filepath.Base(path)))
+			aside, err := os.ReadFile(filepath.Join(dir, quarantineDir, filepath.Base(path)+damagedSuffix))
 			if err != nil || !bytes.Equal(aside, src) {
 				t.Errorf("the damaged file is not in the quarantine as it was: %v", err)
 			}

@@ -2,6 +2,8 @@ package collector
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
 	"github.com/ClickHouse/ch-go/proto"
@@ -166,6 +168,20 @@ func (c *columns) size() int {
 	s := &c.spans
 	return fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) +
 		len(s.attributes.values.buf) + 4*len(s.attributes.keys.keys) + len(s.resource.values.buf) + 4*len(s.resource.keys.keys)
+}
+
+// oldest returns the earliest time of a row, in Unix nanoseconds.
+func (c *columns) oldest() int64 {
+	oldest := int64(math.MaxInt64)
+	for _, ts := range []proto.ColInt64{c.spans.ts.ColInt64, c.requests.ts.ColInt64} {
+		for _, at := range ts {
+			oldest = min(oldest, at)
+		}
+	}
+	for _, minute := range c.load.minute.ColUInt32 {
+		oldest = min(oldest, int64(minute)*int64(time.Second))
+	}
+	return oldest
 }
 
 func (c *columns) reset() {

@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,14 +12,17 @@ import (
 // writer empties the spool into ClickHouse, one segment at a time, the oldest first.
 //
 // While ClickHouse cannot be reached, it waits and tries again, for ever. When it is the segment that cannot be inserted,
-// because ClickHouse refuses it or the disk does not give it back, the others go first and it is tried again later.
+// because ClickHouse refuses it or ends over it, or the disk does not give it back, the others go first and it is tried
+// again later.
 type writer struct {
-	spool  *spool
-	insert func(ctx context.Context, t table, token string, blocks [][]byte) error
-	log    *slog.Logger
+	spool   *spool
+	insert  func(ctx context.Context, t table, token string, blocks [][]byte) error
+	timeout time.Duration // for the first attempt at an insert
+	log     *slog.Logger
 
 	buf      []byte // the segment being inserted
 	finished uint64 // segments, since the start
+	blocks   uint64 // that a table got at most, since the start
 	failures int    // in a row
 	quiet    time.Time
 
@@ -33,9 +37,16 @@ const (
 	refusedMax = 60 * time.Second // between attempts of a segment that lets the others pass
 	logEvery   = 10 * time.Second
 
-	// tokenLife is how many segments after its first attempt a segment may be tried again. ClickHouse remembers the
-	// tokens of the last 10,000 blocks of a table, and a segment is one block a partition.
-	tokenLife = 2000
+	// tokenLife is after how many blocks of others a segment may be tried again. ClickHouse remembers the tokens of the
+	// last 10,000 blocks of a table.
+	tokenLife = 8000
+	// unknownDays is how many days a segment has at most, and so blocks a table: what is older is not accepted.
+	unknownDays = 32
+
+	// isolateAfter is how many unanswered attempts at a segment make it suspect of being why ClickHouse does not answer.
+	isolateAfter = 3
+	// maxKills is how often ClickHouse may end over a suspect segment, having taken others in between.
+	maxKills = 4
 )
 
 // run works until ctx is done.
@@ -67,19 +78,13 @@ func (w *writer) wait(ctx context.Context, until time.Time, ready <-chan struct{
 // work tries one segment and sees to what follows from the outcome.
 func (w *writer) work(ctx context.Context, seg *segment) {
 	if seg.attempts == 0 {
-		seg.firstTry = w.finished
+		seg.firstTry = w.blocks
 	}
 	started := time.Now()
-	var err error
-	if w.finished-seg.firstTry > tokenLife {
-		err = w.spool.putAside(seg, "ClickHouse refused it for too long to try again: "+w.lastErrorText())
-	} else {
-		err = w.insertSegment(ctx, seg)
-	}
+	err := w.insertSegment(ctx, seg)
 	w.remember(err)
 	if err == nil {
 		w.failures = 0
-		w.finished++
 		metrics.insertSeconds.UpdateDuration(started)
 		return
 	}
@@ -95,8 +100,12 @@ func (w *writer) work(ctx context.Context, seg *segment) {
 			"segment", seg.path, "attempts", seg.attempts, "error", err)
 	}
 	var another <-chan struct{} // ends the wait
-	if away := (*awayError)(nil); !errors.As(err, &away) {
-		w.spool.postpone(seg, time.Now().Add(backoff(seg.attempts, refusedMax)))
+	switch w.blame(seg, err) {
+	case nobody:
+	case theServer: // it could be the segment all the same
+		w.spool.postpone(seg, time.Now().Add(backoff(seg.attempts, refusedMax)), false)
+	case theSegment:
+		w.spool.postpone(seg, time.Now().Add(backoff(seg.attempts, refusedMax)), true)
 		another = w.spool.ready
 	}
 	w.wait(ctx, time.Now().Add(backoff(w.failures, longPause)), another)
@@ -106,40 +115,129 @@ func backoff(attempts int, most time.Duration) time.Duration {
 	return min(most, firstPause<<min(attempts-1, 20))
 }
 
-// awayError says that ClickHouse could not be asked, or not heard: no other segment would fare better now.
+// blame is whose fault it seems to be that an insert failed.
+type blame int
+
+const (
+	nobody     blame = iota // ClickHouse is away: no other segment would fare better now
+	theServer               // ClickHouse takes nothing now, or none so large
+	theSegment              // others may pass
+)
+
+func (w *writer) blame(seg *segment, err error) blame {
+	var (
+		away       *awayError
+		unanswered *unansweredError
+		refused    *refusedError
+	)
+	switch {
+	case errors.As(err, &unanswered):
+		if seg.unanswered++; w.finished != seg.lastTry {
+			seg.kills++
+		}
+		seg.lastTry = w.finished
+		if seg.unanswered < isolateAfter {
+			return nobody
+		}
+		return theServer
+	case errors.As(err, &away):
+		return nobody
+	case errors.As(err, &refused) && refused.busy():
+		seg.unanswered = 0
+		return theServer
+	}
+	seg.unanswered = 0
+	return theSegment
+}
+
+// awayError says that ClickHouse could not be reached.
 type awayError struct{ error }
 
 func (e *awayError) Unwrap() error { return e.error }
 
+// hopeless says why a segment may not be tried again; empty if it may.
+func (w *writer) hopeless(seg *segment) string {
+	switch {
+	case w.blocks-seg.firstTry > tokenLife:
+		return "it could not be inserted for so long that ClickHouse forgets what it has of it: " + w.lastErrorText()
+	case seg.unanswered >= isolateAfter && seg.kills >= maxKills:
+		return fmt.Sprintf("ClickHouse ended or went silent over it %d times, though it took others: %s", seg.unanswered, w.lastErrorText())
+	}
+	return ""
+}
+
 // insertSegment inserts what ClickHouse does not have of the segment yet, and removes it.
 func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
+	now := time.Now()
+	why := w.hopeless(seg)
 	buf, c, err := w.spool.load(seg, w.buf)
 	w.buf = reuse(buf)
-	if err != nil {
+	switch {
+	case err != nil && w.spool.isGone(err):
+		w.spool.forget(seg, err)
+		return nil
+	case why != "": // with what can be read of it
+		return w.spool.putAside(seg, why, c.receipts(), now)
+	case err != nil:
 		return err
 	}
 	if c.damaged != "" || int64(c.intact) < seg.size {
-		// It was whole when it was acknowledged, or at the start.
-		return w.spool.repair(seg, c)
+		// It was whole when it was acknowledged, or could not be mended at the start.
+		if err := w.spool.mend(seg, c, now); err != nil {
+			return err
+		}
+		if seg.size == 0 {
+			w.spool.drop(seg)
+			return nil
+		}
+		return fmt.Errorf("cannot insert spool segment %q as it was: %s", seg.path, c.damaged)
 	}
+	if err := w.insertTables(ctx, seg, c); err != nil {
+		return err
+	}
+	w.finished++
+	w.blocks += uint64(max(1, seg.days))
+	if seg.days == 0 {
+		w.blocks += unknownDays - 1
+	}
+	if c.newer != "" {
+		return w.spool.putAside(seg, fmt.Sprintf("a newer headroom wrote it, with %s, which this one does not know", c.newer), c.receipts(), now)
+	}
+	return w.spool.finish(seg, c.receipts(), now)
+}
+
+// insertTables inserts the tables that ClickHouse does not have yet. One that it refuses does not keep it from the others.
+func (w *writer) insertTables(ctx context.Context, seg *segment, c contents) error {
+	var refusals []error
 	for t := range tables {
-		if seg.inserted[t] {
+		blocks, rows := c.blocks(t)
+		if rows == 0 || seg.inserted.has(t) {
 			continue
 		}
-		blocks, rows := c.blocks(t)
-		if rows > 0 {
-			err := w.insert(ctx, t, seg.id.token(t), blocks)
-			if refused := (*refusedError)(nil); err != nil && !errors.As(err, &refused) {
-				return &awayError{err}
-			}
-			if err != nil {
-				return err
-			}
+		// One that takes long takes longer when it has to be begun again.
+		insertCtx, cancel := context.WithTimeout(ctx, w.timeout<<min(seg.unanswered, 4))
+		err := w.insert(insertCtx, t, seg.id.token(t), blocks)
+		cancel()
+		var (
+			refused    *refusedError
+			unanswered *unansweredError
+		)
+		switch {
+		case err == nil:
+			seg.inserted = seg.inserted.with(t)
+			metrics.insertedRows[t].Add(rows)
+		case errors.As(err, &refused):
+			refusals = append(refusals, err)
+		case errors.As(err, &unanswered):
+			return err
+		default:
+			return &awayError{err}
 		}
-		seg.inserted[t] = true
-		metrics.insertedRows[t].Add(rows)
 	}
-	return w.spool.finish(seg, c, time.Now())
+	if len(refusals) > 0 {
+		w.spool.noteInserted(seg)
+	}
+	return errors.Join(refusals...)
 }
 
 // blocks returns the blocks of a table in their order, and their rows.
