@@ -9,9 +9,9 @@ import (
 
 const minuteNanos = uint64(time.Minute)
 
-// appendSpan appends the checked span of d to spans, and to requests or load_1m when it is one. Its attributes are in
-// their column already.
-func (d *decoder) appendSpan(id tenant.ID) {
+// appendSpan appends the checked span of d to spans, if it is to be kept, and to requests or load_1m when it is one. The
+// attributes of one to be kept are in their column already.
+func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 	s, r := &d.span, &d.res
 	var (
 		owner    = viewBytes(string(id))
@@ -33,7 +33,7 @@ func (d *decoder) appendSpan(id tenant.ID) {
 		q.product.append(product)
 		q.tenant.append(owner)
 		q.service.append(service)
-		q.route.append(route)
+		q.route.append(d.admitRoute(id, product, service, route))
 		q.method.append(d.name(s.facts.httpMethod))
 		q.version.append(version)
 		q.status.Append(uint16(s.facts.httpStatus))
@@ -56,6 +56,10 @@ func (d *decoder) appendSpan(id tenant.ID) {
 			l.busy.Append(duration)
 		}
 	}
+	d.out.accepted++
+	if !keep {
+		return
+	}
 	c := &d.cols.spans
 	c.ts.Append(int64(s.start))
 	c.traceID.append(s.traceID)
@@ -75,7 +79,6 @@ func (d *decoder) appendSpan(id tenant.ID) {
 	c.exception.append(d.text(s.exception))
 	c.attributes.endRow()
 	d.appendResource()
-	d.out.accepted++
 }
 
 // appendResource repeats the resource's attributes for a span. A small body with a large resource and many tiny spans

@@ -64,6 +64,13 @@ func newCommitter(sp *spool, w *window, opts decodeOptions, lanes int) *committe
 	return c
 }
 
+// limit makes the lanes hold tenants to their quotas. It is called before anything is added.
+func (c *committer) limit(by *limiter) {
+	for _, l := range c.lanes {
+		l.dec.limits.limiter = by
+	}
+}
+
 // errStopping is the answer to requests that come while the collector stops.
 var errStopping = fault.New(fault.Unavailable, "the collector is stopping")
 

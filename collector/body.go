@@ -3,7 +3,6 @@ package collector
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -21,6 +20,7 @@ type body struct {
 	buf      bytes.Buffer
 	packed   bytes.Buffer // of readZstd
 	reserved int64
+	key      int64 // the API key that the bytes are held for
 	c        *Collector
 }
 
@@ -31,7 +31,7 @@ const maxPooled = 4 << 20
 
 // release gives the memory back. Nothing may alias the bytes any more.
 func (b *body) release() {
-	b.c.inflight.Add(-b.reserved)
+	b.c.memory.release(b.key, b.reserved)
 	b.reserved, b.c = 0, nil
 	if b.buf.Cap()+b.packed.Cap() > maxPooled {
 		return
@@ -43,37 +43,39 @@ func (b *body) release() {
 
 // reserve counts n more bytes as in flight, and refuses when that were too many.
 func (b *body) reserve(n int64) error {
-	b.reserved += n
-	if b.c.inflight.Add(n) > b.c.opts.MaxInflight {
-		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter,
-			Message: fmt.Sprintf("more than %d bytes of requests wait to be stored", b.c.opts.MaxInflight)}
+	err := b.c.memory.reserve(b.key, n)
+	if err == nil {
+		b.reserved += n
 	}
-	return nil
+	return err
 }
 
 func (b *body) unreserve(n int64) {
 	b.reserved -= n
-	b.c.inflight.Add(-n)
+	b.c.memory.release(b.key, n)
 }
 
 // readBody reads and uncompresses the body of an HTTP request. What it inflates to is bounded while it inflates. The
 // caller must call release, also after an error.
-func (c *Collector) readBody(r *http.Request) (*body, error) {
-	b := c.newBody()
+func (c *Collector) readBody(r *http.Request, key int64) (*body, error) {
+	b := c.newBody(key)
 	if r.ContentLength > int64(c.opts.MaxBody) {
 		return b, c.tooLarge()
 	}
 	return b, b.read(r.Body, "Content-Encoding", r.Header.Get("Content-Encoding"))
 }
 
-func (c *Collector) newBody() *body {
+func (c *Collector) newBody(key int64) *body {
 	b := bodies.Get().(*body)
-	b.c = c
+	b.c, b.key = c, key
 	return b
 }
 
-// step is how much of a body is read at a time: the bound is never exceeded by more.
-const step = 64 << 10
+// A body is read, and its memory reserved, in steps that grow with what has come: one that never comes holds little.
+const (
+	firstStep = 4 << 10
+	lastStep  = 64 << 10
+)
 
 // read reads src to its end and uncompresses it. encoding is what the named header says.
 func (b *body) read(src io.Reader, header, encoding string) error {
@@ -103,6 +105,7 @@ func (b *body) read(src io.Reader, header, encoding string) error {
 func (b *body) readAll(dst *bytes.Buffer, src io.Reader) error {
 	limit := b.c.opts.MaxBody
 	for {
+		step := int64(min(max(dst.Len(), firstStep), lastStep))
 		if err := b.reserve(step); err != nil {
 			return err
 		}

@@ -28,6 +28,9 @@ type Options struct {
 	Auth          Authenticator // required
 	Logger        *slog.Logger  // slog.Default()
 
+	Quotas tenant.Quotas // what tenants and API keys may send; tenant.DefaultQuotas()
+	Plans  Plans         // which plan each tenant has; without it, nobody has one
+
 	TenantAttributes []string      // names of the attribute that holds the tenant id, the first found wins; tenant.id
 	Retention        time.Duration // spans that started earlier are refused; 30 days
 	MaxFuture        time.Duration // spans that end later than this from now are refused; 10 minutes
@@ -72,6 +75,7 @@ func (o *Options) setDefaults() error {
 	if len(o.TenantAttributes) == 0 {
 		o.TenantAttributes = []string{"tenant.id"}
 	}
+	setDefault(&o.Quotas, tenant.DefaultQuotas())
 	setDefault(&o.Retention, 30*24*time.Hour)
 	setDefault(&o.MaxFuture, 10*time.Minute)
 	setDefault(&o.MaxBody, 20<<20)
@@ -111,10 +115,11 @@ type Collector struct {
 	writer    *writer
 	handler   http.Handler
 	zstd      zstdDecoders
-	inflight  atomic.Int64 // bytes of bodies that are not acknowledged
+	limiter   *limiter
+	memory    *memory      // of bodies that are not acknowledged
+	decoding  *gate        // a place for each lane
+	fromJSONs *gate        // one place: JSON takes many times its size while it is turned into protobuf
 	quiet     atomic.Int64 // Unix nanoseconds of the next log line about refused requests
-
-	turningJSON sync.Mutex // held while a JSON body is turned into protobuf, which takes many times its size
 }
 
 // New opens the spool, mends what a crash left, and returns a collector that stores nothing before Run is called. It
@@ -133,6 +138,7 @@ func New(o Options) (*Collector, error) {
 		remembered: o.DuplicateWindow, reserveSize: o.reserveSize,
 	})
 	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts), zstd: newZstdDecoders(runtime.GOMAXPROCS(0))}
+	c.limiter, c.memory = newLimiter(o.Quotas, o.Plans, o.Logger, time.Now()), newMemory(o.MaxInflight)
 	if err := c.openSpool(time.Now()); errors.Is(err, errInUse) {
 		return nil, err
 	} else if err != nil {
@@ -142,6 +148,8 @@ func New(o Options) (*Collector, error) {
 		tenantAttributes: o.TenantAttributes, maxFuture: o.MaxFuture, retention: o.Retention,
 		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes, maxExpansion: maxExpansion,
 	}, runtime.GOMAXPROCS(0))
+	c.committer.limit(c.limiter)
+	c.decoding, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(1)
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
 	c.inserter = newInserter(cfg)
 	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger}
@@ -168,6 +176,8 @@ func (c *Collector) Run(ctx context.Context) error {
 	defer stopWriting()
 	wg.Go(func() { c.writer.run(writing) })
 	wg.Go(func() { c.keepHouse(ctx) })
+	wg.Go(func() { c.limiter.run(writing) })
+	wg.Go(func() { c.learnRoutes(writing) })
 	c.committer.run(ctx)
 	// An insert that runs now may end: it is repeated otherwise.
 	bound := time.AfterFunc(c.opts.StopTimeout, stopWriting)

@@ -37,6 +37,8 @@ type decoder struct {
 	cols *columns
 	out  outcome
 
+	limits spanLimits
+
 	oldest, newest uint64 // bounds of a span's start and end, Unix nanoseconds
 	expanded       int    // bytes of resource attributes so far
 
@@ -77,10 +79,12 @@ func (d *decoder) decode(req request, cols *columns, now time.Time) (outcome, er
 			cols.cut(m)
 		}
 	}()
+	d.limits.begin(now)
 	if err := req.signal.decode(d, req.body); err != nil {
 		return outcome{}, err
 	}
 	whole = true
+	d.limits.end()
 	return d.out, nil
 }
 
@@ -228,11 +232,16 @@ func (d *decoder) oneSpan(src []byte) (err error) {
 		}
 	}
 	id, ok := d.check()
-	if !ok {
-		d.cols.spans.attributes.cut(m)
-		return nil
+	keep := false
+	if ok {
+		keep, ok = d.admit(id, len(src))
 	}
-	d.appendSpan(id)
+	if !keep {
+		d.cols.spans.attributes.cut(m)
+	}
+	if ok {
+		d.appendSpan(id, keep)
+	}
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 // OTLP over gRPC is a POST over HTTP/2 whose body is one message behind five bytes and whose outcome stands in trailers
 // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). It is served by net/http, so that a message is read
-// as any other body is: after its sender is known, in steps, each counted before it takes memory (docs/adr/0003).
+// as any other body is: after its sender is known, in steps, each counted before it takes memory (docs/adr/0005).
 
 const typeGRPC = "application/grpc"
 
@@ -61,7 +61,7 @@ func (c *Collector) call(w http.ResponseWriter, r *http.Request) (*signal, answe
 		return s, answer{}, &fault.Error{Kind: fault.Unsupported, Field: "Content-Type", Value: t, Message: "is not supported: send " + typeGRPC}
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.opts.ReadTimeout))
-	b := c.newBody()
+	b := c.newBody(who.KeyID)
 	defer b.release()
 	if err := b.readMessage(r.Body, r.Header.Get("Grpc-Encoding")); err != nil {
 		return s, answer{}, err

@@ -126,7 +126,7 @@ func TestGRPCErrors(t *testing.T) {
 	f("bomb", err, codes.ResourceExhausted, "1048576 bytes", 0)
 	f("no such method", cc.Invoke(withKey(t.Context(), "ingest"), "/opentelemetry.proto.collector.profiles.v1.ProfilesService/Export", good, new(collectorpb.ExportTraceServiceResponse)),
 		codes.Unimplemented, "ProfilesService", 0)
-	if got := r.inflight.Load(); got != 0 {
+	if got := r.memory.inUse(); got != 0 {
 		t.Errorf("%d bytes are still in flight", got)
 	}
 	for call("ingest", export(mixed(8, 1)...)) == nil {
@@ -188,7 +188,7 @@ func TestGRPCFramesThatAreRefused(t *testing.T) {
 	f("no zstd", "3", "not zstd, though grpc-encoding", frame(1, good), "Grpc-Encoding", "zstd")
 	f("zstd", "0", "", frame(1, zstdOf(t, good)), "Grpc-Encoding", "zstd")
 	f("malformed", "3", "resource_spans", frame(0, good[:len(good)-3]))
-	if got := r.inflight.Load(); got != 0 {
+	if got := r.memory.inUse(); got != 0 {
 		t.Errorf("%d bytes are still in flight", got)
 	}
 }
@@ -221,7 +221,7 @@ func TestZstd(t *testing.T) {
 	f("wide window", 413, "window has more than 8388608 bytes", zstdOf(t, wide, zstd.WithWindowSize(16<<20)))
 	f("bomb", 413, "12582912 bytes", zstdOf(t, make([]byte, 500<<20)))
 	f("bomb of one frame", 413, "12582912 bytes", bytes.Repeat(zstdOf(t, make([]byte, 1<<20)), 100))
-	if got := r.inflight.Load(); got != 0 {
+	if got := r.memory.inUse(); got != 0 {
 		t.Errorf("%d bytes are still in flight", got)
 	}
 	if got := len(r.zstd); got != cap(r.zstd) {
@@ -282,9 +282,9 @@ func FuzzReadMessage(f *testing.F) {
 	f.Add(frame(1, zstdOf(f, body)), "zstd")
 	f.Add(frame(1, zstdOf(f, make([]byte, 2<<20))), "zstd")
 	const limit = 1 << 20
-	c := &Collector{opts: Options{MaxBody: limit, MaxInflight: 8 << 20}, zstd: newZstdDecoders(1)}
+	c := &Collector{opts: Options{MaxBody: limit, MaxInflight: 8 << 20}, memory: newMemory(8 << 20), zstd: newZstdDecoders(1)}
 	f.Fuzz(func(t *testing.T, src []byte, encoding string) {
-		b := c.newBody()
+		b := c.newBody(1)
 		err := b.readMessage(bytes.NewReader(src), encoding)
 		if err == nil && b.buf.Len() > limit {
 			t.Errorf("%d bytes were read", b.buf.Len())
@@ -293,7 +293,7 @@ func FuzzReadMessage(f *testing.F) {
 			_, _, _ = decodeBody(b.buf.Bytes(), time.Now())
 		}
 		b.release()
-		if got := c.inflight.Load(); got != 0 {
+		if got := c.memory.inUse(); got != 0 {
 			t.Errorf("%d bytes are still in flight", got)
 		}
 		if len(c.zstd) != 1 {
@@ -312,13 +312,13 @@ func BenchmarkReadBody(b *testing.B) {
 	w := gzip.NewWriter(&gz)
 	_, _ = w.Write(plain)
 	_ = w.Close()
-	c := &Collector{opts: Options{MaxBody: 20 << 20, MaxInflight: 128 << 20}, zstd: newZstdDecoders(1)}
+	c := &Collector{opts: Options{MaxBody: 20 << 20, MaxInflight: 128 << 20}, memory: newMemory(128 << 20), zstd: newZstdDecoders(1)}
 	for name, src := range map[string][]byte{"": plain, "gzip": gz.Bytes(), "zstd": zstdOf(b, plain)} {
 		b.Run("encoding="+name, func(b *testing.B) {
 			b.SetBytes(int64(len(plain)))
 			b.ReportAllocs()
 			for b.Loop() {
-				body := c.newBody()
+				body := c.newBody(1)
 				if err := body.read(io.NopCloser(bytes.NewReader(src)), "", name); err != nil {
 					b.Fatal(err)
 				}

@@ -74,7 +74,7 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, s *signal, asJ
 	}
 	// Not every server supports deadlines; the listener's own timeout holds then.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.opts.ReadTimeout))
-	b, err := c.readBody(r)
+	b, err := c.readBody(r, who.KeyID)
 	defer b.release()
 	if err != nil {
 		return answer{}, err
@@ -82,7 +82,8 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, s *signal, asJ
 	metrics.bytes.Add(b.buf.Len())
 	src := b.buf.Bytes()
 	if asJSON {
-		if src, err = c.fromJSON(s, src); err != nil {
+		c.fromJSONs.do(who.KeyID, len(src), func() { src, err = c.fromJSON(s, src) })
+		if err != nil {
 			return answer{}, err
 		}
 	}

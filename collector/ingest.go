@@ -21,6 +21,9 @@ func (c *Collector) ingest(req request) (answer, error) {
 		return refuseAll(req)
 	}
 	now := time.Now()
+	if err := c.limiter.keys.admit(req.from.KeyID, req.from.Name, len(req.body), c.limiter.time(now)); err != nil {
+		return answer{}, err
+	}
 	d := digestOf(req.signal.path, req.from.KeyID, req.body)
 	a, known, other := c.window.begin(d, now)
 	if other != nil {
@@ -45,13 +48,19 @@ func (c *Collector) ingest(req request) (answer, error) {
 		c.window.settle(d, answer{}, err)
 		return answer{}, err
 	}
-	b, out, err := c.committer.add(req, d, now)
+	var (
+		b   *batch
+		out outcome
+		err error
+	)
+	c.decoding.do(req.from.KeyID, len(req.body), func() { b, out, err = c.committer.add(req, d, now) })
 	settled = true
 	if err != nil {
 		c.window.settle(d, answer{}, err)
 		return answer{}, err
 	}
 	out.count()
+	c.limiter.keys.charge(req.from.KeyID, out.accepted+out.rejectedTotal(), c.limiter.time(now))
 	if b == nil {
 		c.window.settle(d, out.answer(), nil)
 		return out.answer(), nil

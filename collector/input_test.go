@@ -209,7 +209,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	f("malformed", 400, "resource_spans[0]", cut)
 	f("garbage", 400, "no ExportTraceServiceRequest", []byte("hello, world"))
 	f("empty", 200, "", nil)
-	if got := r.inflight.Load(); got != 0 {
+	if got := r.memory.inUse(); got != 0 {
 		t.Errorf("%d bytes are still in flight", got)
 	}
 	r.awaitEmptySpool(t)

@@ -21,7 +21,7 @@ const (
 )
 
 // fromJSON turns an OTLP/JSON body into protobuf. It is the slow path: services send protobuf, people try JSON. So one
-// body is turned at a time, however many come.
+// body is turned at a time, however many come: the caller sees to that.
 func (c *Collector) fromJSON(s *signal, src []byte) ([]byte, error) {
 	var msg proto.Message // the same as the export requests, whose packages bring a gRPC gateway with them
 	switch s {
@@ -32,8 +32,6 @@ func (c *Collector) fromJSON(s *signal, src []byte) ([]byte, error) {
 	default:
 		msg = new(logspb.LogsData)
 	}
-	c.turningJSON.Lock()
-	defer c.turningJSON.Unlock()
 	src, err := hexToBase64(src)
 	if err != nil {
 		return nil, err

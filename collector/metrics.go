@@ -99,6 +99,7 @@ func insertedCounters() (cs [tables]*vm.Counter) {
 func (o *outcome) count() {
 	metrics.received.Add(o.accepted + o.rejectedTotal())
 	metrics.clipped.Add(o.clipped)
+	limitMetrics.sampledAway.Add(o.sampledAway)
 	for r, n := range o.rejected {
 		metrics.rejected[r].Add(n)
 	}
@@ -113,6 +114,8 @@ type Stats struct {
 	OldestBacklog  time.Time // when the oldest segment of the spool began; zero when it is empty
 	Receipts       int       // requests that would be recognized if sent again
 	InsertError    string    // of the last insert, when it failed
+
+	OverQuota []OverQuota // the tenants that sent most beyond their quotas, as of the last 10 seconds
 }
 
 // Stats returns how the collector does now.
@@ -120,6 +123,7 @@ func (c *Collector) Stats() Stats {
 	s := Stats{SpansPerSecond: c.committer.rate.perSecond(time.Now()), Receipts: c.window.len()}
 	s.BacklogBytes, s.BacklogFiles, s.OldestBacklog = c.spool.backlog()
 	s.LastInsert, s.InsertError = c.writer.last()
+	s.OverQuota = c.limiter.worstOver()
 	return s
 }
 
@@ -150,7 +154,8 @@ func (c *Collector) gauges() *vm.Set {
 	set.NewGauge("headroom_collector_quarantine_bytes", func() float64 { return float64(c.spool.quarantineBytes.Load()) })
 	set.NewGauge("headroom_collector_quarantine_files", func() float64 { return float64(c.spool.quarantineFiles.Load()) })
 	set.NewGauge("headroom_collector_receipts", func() float64 { return float64(c.window.len()) })
-	set.NewGauge("headroom_collector_inflight_bytes", func() float64 { return float64(c.inflight.Load()) })
+	set.NewGauge("headroom_collector_inflight_bytes", func() float64 { return float64(c.memory.inUse()) })
+	c.limiter.gauges(set)
 	return set
 }
 

@@ -17,18 +17,20 @@ const (
 	inFuture
 	tooOld
 	badTenant
+	overQuota
 	reasons // how many there are
 )
 
-var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id"}
+var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id", "over_quota"}
 
 // outcome is what became of what a request carries.
 type outcome struct {
-	signal   *signal
-	accepted int
-	rejected [reasons]int
-	first    string // what was wrong with the first thing that is refused
-	clipped  int    // values cut to their limit
+	signal      *signal
+	accepted    int
+	rejected    [reasons]int
+	first       string // what was wrong with the first thing that is refused
+	clipped     int    // values cut to their limit
+	sampledAway int    // spans that were counted and are not in table spans, because their tenant is over its quota
 }
 
 func (o *outcome) rejectedTotal() (n int) {

@@ -1,0 +1,186 @@
+package collector
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// Plans knows which plan each tenant has. *tenant.Store is one.
+type Plans interface {
+	// Plans returns the plan of every tenant that somebody gave one.
+	Plans(ctx context.Context) (map[tenant.ID]tenant.Plan, error)
+}
+
+// limiter holds tenants to their quotas. It is safe for concurrent use: a request looks each of its tenants up once, and
+// then asks the account every maxVerdict spans.
+//
+// Accounts are made as tenants appear, and forgotten when nobody sent anything of theirs for accountIdle, or
+// when there are too many. A tenant that comes back then has its whole burst again.
+type limiter struct {
+	quotas tenant.Quotas
+	source Plans // nil: everybody is unregistered
+	log    *slog.Logger
+	start  time.Time // what times are measured from, by the monotonic clock
+	max    int       // accounts in a shard
+
+	plans  atomic.Pointer[plans]
+	seed   maphash.Seed
+	shards [64]shard
+	keys   keyLimits
+	routes *routes
+
+	overMu sync.Mutex // guards over and worst
+	over   []*account // that were over their quota at the last report or since; some, if there are very many
+	worst  []OverQuota
+}
+
+type shard struct {
+	mu       sync.Mutex
+	accounts map[tenant.ID]*account
+}
+
+// plans is which terms each tenant has. It is never changed.
+type plans struct {
+	version uint64
+	of      map[tenant.ID]tenant.Plan
+	terms   map[tenant.Plan]*terms
+}
+
+const (
+	planRefresh = 10 * time.Second
+	planTimeout = 5 * time.Second
+	accountIdle = time.Hour // the longest time over which something is limited
+	maxAccounts = 100_000   // about 50 MB
+	maxListed   = 1000      // accounts over their quota that are reported on
+)
+
+func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.Time) *limiter {
+	l := &limiter{quotas: quotas, source: source, log: log, start: now, max: maxAccounts / len(limiter{}.shards), seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].accounts = make(map[tenant.ID]*account)
+	}
+	p := &plans{terms: map[tenant.Plan]*terms{"": newTerms("unregistered", quotas.Unregistered)}}
+	for _, plan := range tenant.Plans() {
+		p.terms[plan] = newTerms(string(plan), quotas.Of(plan))
+	}
+	l.plans.Store(p)
+	l.keys.quota = quotas.Key
+	l.routes = newRoutes(maxRoutes)
+	return l
+}
+
+// time returns now as the accounts count it.
+func (l *limiter) time(now time.Time) int64 { return int64(now.Sub(l.start)) }
+
+func (l *limiter) termsOf(p *plans, id tenant.ID) *terms {
+	if t := p.terms[p.of[id]]; t != nil {
+		return t
+	}
+	return p.terms[""]
+}
+
+// account returns the account of a tenant. The id may lie in memory that is used again.
+func (l *limiter) account(id tenant.ID, now int64) *account {
+	s := &l.shards[maphash.String(l.seed, string(id))%uint64(len(l.shards))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[id]
+	if a == nil {
+		if len(s.accounts) >= l.max {
+			s.forgetOne()
+		}
+		p := l.plans.Load()
+		id = tenant.ID(strings.Clone(string(id)))
+		a = newAccount(id, l.termsOf(p, id), p.version, now)
+		s.accounts[id] = a
+	}
+	a.used.Store(now)
+	return a
+}
+
+// forgetOne makes room: of some accounts, the one that was not used for longest. Who sends much is never among them, so a
+// flood of invented tenants gives nobody a new burst.
+func (s *shard) forgetOne() {
+	var oldest *account
+	n := 0
+	for _, a := range s.accounts { // in random order
+		if oldest == nil || a.used.Load() < oldest.used.Load() {
+			oldest = a
+		}
+		if n++; n == 16 {
+			break
+		}
+	}
+	delete(s.accounts, oldest.id)
+}
+
+func (l *limiter) forgetIdle(now int64) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		for id, a := range s.accounts {
+			if now-a.used.Load() > int64(accountIdle) {
+				delete(s.accounts, id)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (l *limiter) accounts() (n int) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += len(s.accounts)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// run keeps the plans fresh, reports who is over its quota and forgets who is idle, until ctx is done.
+func (l *limiter) run(ctx context.Context) {
+	l.refresh(ctx)
+	tick := time.NewTicker(planRefresh)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l.refresh(ctx)
+		l.report(time.Now())
+		if n%30 == 0 {
+			now := l.time(time.Now())
+			l.forgetIdle(now)
+			l.keys.forgetIdle(now)
+			l.routes.forgetIdle(now)
+		}
+	}
+}
+
+// refresh reads the plans. While PostgreSQL is away the last ones hold.
+func (l *limiter) refresh(ctx context.Context) {
+	if l.source == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
+	of, err := l.source.Plans(ctx)
+	if err != nil {
+		if ctx.Err() == nil || ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // a context's error is never wrapped
+			limitMetrics.planErrors.Inc()
+			l.log.Warn("cannot read the tenants' plans: their quotas stay as they were", "error", err)
+		}
+		return
+	}
+	old := l.plans.Load()
+	l.plans.Store(&plans{version: old.version + 1, of: of, terms: old.terms})
+}

@@ -1,0 +1,159 @@
+package collector
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nexis-limited/headroom/tenant"
+)
+
+// account is what one tenant may still send.
+type account struct {
+	id   tenant.ID
+	used atomic.Int64 // when it was last looked up, nanoseconds
+
+	mu      sync.Mutex // guards all below; held for some arithmetic
+	version uint64     // of the plans that terms are from
+	terms   *terms
+	at      int64   // when tokens were last added
+	hard    amount  // tokens: spans are refused when there are none
+	main    sampler // of all spans
+	extra   sampler // of spans with errors and slow roots, which main would not keep
+	slow    float64 // log2 of the nanoseconds that 99 of 100 roots take at most
+	listed  bool    // in limiter.over
+	lately  usage   // since the last report
+
+	newSeries    float64 // tokens
+	seriesAt     int64
+	activeSeries int64
+}
+
+// terms are a quota as numbers to calculate with.
+type terms struct {
+	plan       string
+	quota      tenant.Quota
+	soft, hard amount // a second
+	burst      float64
+}
+
+func newTerms(plan string, q tenant.Quota) *terms {
+	of := func(rate, times int64) float64 {
+		if rate == 0 || times == 0 {
+			return unlimited
+		}
+		return float64(rate) * float64(times)
+	}
+	return &terms{
+		plan: plan, quota: q, burst: float64(max(q.BurstSeconds, 1)),
+		soft: amount{of(q.SpansPerSecond, 1), of(q.BytesPerSecond, 1)},
+		hard: amount{of(q.SpansPerSecond, q.HardLimit), of(q.BytesPerSecond, q.HardLimit)},
+	}
+}
+
+// usage is what a tenant has sent under a verdict.
+type usage struct {
+	offered amount // and not refused
+	kept    amount // of these, by main
+	extra   amount // of the others, those with errors and slow roots
+	stored  amount // of the extra ones
+	refused int64
+	slower  int64 // roots that took longer than the verdict's slow
+	faster  int64
+}
+
+// verdict is what holds for a tenant's next spans.
+type verdict struct {
+	left    int32 // for so many spans
+	refused bool
+	level   uint8  // of account.main
+	extra   uint8  // of account.extra
+	slow    uint64 // a root that took longer is slow, nanoseconds
+}
+
+// maxVerdict bounds for how many spans a verdict holds: so many more than it may can a tenant get through each lane.
+const maxVerdict = 32
+
+// firstSlow is the first guess of account.slow: 8 ms. slowStep is how far a root moves it: the guess doubles after 20 that
+// are slower, and halves after 2,000 that are faster, so it comes to rest where 1 of 100 is slower.
+const (
+	firstSlow = 23.0
+	slowStep  = 0.05
+)
+
+func newAccount(id tenant.ID, t *terms, version uint64, now int64) *account {
+	a := &account{
+		id: id, version: version, terms: t, at: now, slow: firstSlow,
+		hard:      amount{}.plus(t.hard, t.burst),
+		newSeries: float64(t.quota.NewSeriesPerHour), seriesAt: now,
+	}
+	a.main = sampler{tokens: amount{}.plus(t.soft, t.burst), opened: now}
+	a.extra = a.main
+	return a
+}
+
+// settle charges what was used and, unless nothing more comes, says what holds next.
+func (a *account) settle(l *limiter, u *usage, now int64) verdict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := l.plans.Load(); p.version != a.version {
+		a.version, a.terms = p.version, l.termsOf(p, a.id)
+	}
+	t := a.terms
+	a.hard = a.hard.plus(u.offered, -1)
+	a.main.charge(u.offered, u.kept)
+	a.extra.charge(u.extra, u.stored)
+	a.slow = max(0, min(a.slow+slowStep*(0.99*float64(u.slower)-0.01*float64(u.faster)), 62))
+	seconds := a.elapsed(now)
+	a.hard = a.hard.plus(t.hard, seconds).within(amount{}.plus(t.hard, -1), amount{}.plus(t.hard, t.burst))
+	a.main.refill(t.soft, t.burst, seconds)
+	a.extra.refill(t.soft, t.burst, seconds)
+	a.main.adjust(t.soft, t.burst, now)
+	a.extra.adjust(t.soft, t.burst, now)
+	v := verdict{
+		left: maxVerdict, refused: a.hard.spans <= 0 || a.hard.bytes <= 0,
+		level: a.main.level, extra: a.extra.level, slow: uint64(math.Exp2(a.slow)),
+	}
+	if !v.refused && a.hard.spans < maxVerdict {
+		v.left = int32(math.Ceil(a.hard.spans))
+	}
+	a.lately.add(u)
+	if !a.listed && (v.refused || v.level > 0) {
+		a.listed = l.list(a)
+	}
+	return v
+}
+
+func (u *usage) add(v *usage) {
+	u.offered, u.kept = u.offered.plus(v.offered, 1), u.kept.plus(v.kept, 1)
+	u.extra, u.stored = u.extra.plus(v.extra, 1), u.stored.plus(v.stored, 1)
+	u.refused += v.refused
+}
+
+// elapsed returns the seconds since it was last called. Requests that decode side by side bring times that differ a little; a
+// clock that went far back is followed. Neither adds anything.
+func (a *account) elapsed(now int64) float64 {
+	d := now - a.at
+	if d < -1e9 {
+		a.at = now
+	}
+	if d <= 0 {
+		return 0
+	}
+	a.at = now
+	return float64(d) / 1e9
+}
+
+// refusal says why spans are refused.
+func (a *account) refusal() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q := &a.terms.quota
+	what, rate := "spans", q.SpansPerSecond
+	if a.hard.spans > 0 {
+		what, rate = "bytes of spans", q.BytesPerSecond
+	}
+	return fmt.Errorf("tenant %q sends more than %d %s a second, the hard limit: %d times what the plan %q allows",
+		a.id, rate*q.HardLimit, what, q.HardLimit, a.terms.plan)
+}

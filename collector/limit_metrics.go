@@ -1,0 +1,24 @@
+package collector
+
+import vm "github.com/VictoriaMetrics/metrics"
+
+// limitMetrics count what limits do. None has a tenant's name as a label: who invents tenants would fill the operator's
+// own monitoring. Stats and the log name the worst.
+var limitMetrics = struct {
+	sampledAway *vm.Counter
+	otherRoutes *vm.Counter
+	overKey     *vm.Counter
+	series      *vm.Counter
+	planErrors  *vm.Counter
+}{
+	sampledAway: vm.NewCounter("headroom_collector_sampled_away_spans_total"),
+	otherRoutes: vm.NewCounter("headroom_collector_other_route_requests_total"),
+	overKey:     vm.NewCounter("headroom_collector_over_key_quota_requests_total"),
+	series:      vm.NewCounter("headroom_collector_refused_series_total"),
+	planErrors:  vm.NewCounter("headroom_collector_plan_refresh_errors_total"),
+}
+
+func (l *limiter) gauges(set *vm.Set) {
+	set.NewGauge("headroom_collector_tenants", func() float64 { return float64(l.accounts()) })
+	set.NewGauge("headroom_collector_tenants_over_quota", func() float64 { return float64(l.listed()) })
+}
