@@ -16,6 +16,7 @@ type batch struct {
 	cols     *columns
 	receipts []receipt
 	spans    int
+	points   int // of metrics
 	size     int // bytes of the bodies in it
 	done     chan struct{}
 	err      error
@@ -33,6 +34,7 @@ type lane struct {
 type committer struct {
 	spool     *spool
 	window    *window
+	named     *namedSeries
 	linger    time.Duration
 	sealAfter time.Duration
 	maxBatch  int // bytes of bodies after which it does not wait any longer
@@ -51,14 +53,15 @@ type committer struct {
 	record   []byte
 }
 
-func newCommitter(sp *spool, w *window, opts decodeOptions, lanes int) *committer {
+func newCommitter(sp *spool, w *window, named *namedSeries, opts decodeOptions, lanes int) *committer {
+	words := newMapped()
 	c := &committer{
-		spool: sp, window: w,
+		spool: sp, window: w, named: named,
 		wake: make(chan struct{}, 1), enough: make(chan struct{}, 1),
 		free: make(chan *columns, 2*lanes), blocks: make([][]byte, lanes*int(tables)),
 	}
 	for range lanes {
-		c.lanes = append(c.lanes, &lane{dec: decoder{opts: opts}, cur: &batch{cols: newColumns(), done: make(chan struct{})}})
+		c.lanes = append(c.lanes, &lane{dec: decoder{opts: opts, named: named, vocabulary: words}, cur: &batch{cols: newColumns(), done: make(chan struct{})}})
 		c.encoders = append(c.encoders, newEncoder())
 	}
 	return c
@@ -97,7 +100,11 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 	}
 	b := l.cur
 	b.receipts = append(b.receipts, receipt{digest: d, at: now.Unix(), answer: out.answer()})
-	b.spans += out.accepted
+	if req.signal == traces {
+		b.spans += out.accepted
+	} else {
+		b.points += out.accepted
+	}
 	b.size += len(req.body)
 	if c.waiting.Add(int64(len(req.body))) >= int64(c.maxBatch) {
 		notify(c.enough)
@@ -187,11 +194,12 @@ func (c *committer) freeColumns() *columns {
 func (c *committer) commit(now time.Time, last bool) {
 	taken := c.take(last)
 	var receipts []receipt
-	spans := 0
+	spans, points := 0, 0
 	for _, b := range taken {
 		if b != nil {
 			receipts = append(receipts, b.receipts...)
 			spans += b.spans
+			points += b.points
 		}
 	}
 	if len(receipts) == 0 {
@@ -199,11 +207,12 @@ func (c *committer) commit(now time.Time, last bool) {
 	}
 	err := c.encode(taken, receipts)
 	if err == nil {
-		err = c.spool.append(c.record, spans, days(taken, now), now)
+		err = c.spool.append(c.record, spans+points, days(taken, now), now)
 	}
 	if err == nil {
 		metrics.commitSeconds.UpdateDuration(now)
 		metrics.accepted.Add(spans)
+		metrics.acceptedPoints.Add(points)
 		c.rate.add(spans, now)
 		c.window.commit(receipts)
 	} else {
@@ -215,6 +224,9 @@ func (c *committer) commit(now time.Time, last bool) {
 	for _, b := range taken {
 		if b != nil {
 			b.err = err
+			if err == nil {
+				c.named.add(b.cols.metric.fresh)
+			}
 			close(b.done)
 			c.recycle(b.cols)
 		}

@@ -32,6 +32,7 @@ type Options struct {
 	Plans  Plans         // which plan each tenant has; without it, nobody has one
 
 	TenantAttributes []string      // names of the attribute that holds the tenant id, the first found wins; tenant.id
+	TenantLabels     []string      // the same of remote-write, for labels; tenant_id, tenant
 	Retention        time.Duration // spans that started earlier are refused; 30 days
 	MaxFuture        time.Duration // spans that end later than this from now are refused; 10 minutes
 
@@ -40,6 +41,9 @@ type Options struct {
 	MaxValue      int           // bytes of an attribute's value or a message, cut beyond; 4 KiB
 	MaxName       int           // bytes of a name, route or attribute's key, cut beyond; 512
 	MaxAttributes int           // of a span or resource, dropped beyond; 256
+	MaxLabels     int           // bytes of the labels of a series, whose points are refused beyond; 16 KiB
+	MaxBuckets    int           // of a histogram, which is refused beyond; 1,000
+	MaxNamed      int           // series that are remembered to have been named today; 500,000 (about 50 MB)
 	ReadTimeout   time.Duration // for reading one request; 30 s
 
 	Linger          time.Duration // how long the first request of a batch waits for others; 20 ms
@@ -76,6 +80,9 @@ func (o *Options) setDefaults() error {
 		o.TenantAttributes = []string{"tenant.id"}
 	}
 	setDefault(&o.Quotas, tenant.DefaultQuotas())
+	if len(o.TenantLabels) == 0 {
+		o.TenantLabels = []string{"tenant_id", "tenant"}
+	}
 	setDefault(&o.Retention, 30*24*time.Hour)
 	setDefault(&o.MaxFuture, 10*time.Minute)
 	setDefault(&o.MaxBody, 20<<20)
@@ -83,6 +90,9 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.MaxValue, 4<<10)
 	setDefault(&o.MaxName, 512)
 	setDefault(&o.MaxAttributes, 256)
+	setDefault(&o.MaxLabels, 16<<10)
+	setDefault(&o.MaxBuckets, 1000)
+	setDefault(&o.MaxNamed, 500_000)
 	setDefault(&o.ReadTimeout, 30*time.Second)
 	setDefault(&o.Linger, 20*time.Millisecond)
 	setDefault(&o.SealAfter, 700*time.Millisecond)
@@ -137,6 +147,8 @@ func New(o Options) (*Collector, error) {
 		dir: o.Dir, log: o.Logger, maxSegment: o.MaxSegment, maxSpans: o.MaxSegmentSpans, maxBytes: o.MaxSpool, maxAge: o.MaxSpoolAge,
 		remembered: o.DuplicateWindow, reserveSize: o.reserveSize,
 	})
+	named := newNamedSeries(o.MaxNamed / 2)
+	sp.lost = named.forget // names of series may be among it
 	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts), zstd: newZstdDecoders(runtime.GOMAXPROCS(0))}
 	c.limiter, c.memory = newLimiter(o.Quotas, o.Plans, o.Logger, time.Now()), newMemory(o.MaxInflight)
 	if err := c.openSpool(time.Now()); errors.Is(err, errInUse) {
@@ -144,9 +156,10 @@ func New(o Options) (*Collector, error) {
 	} else if err != nil {
 		o.Logger.Error("every request gets a 503 until the spool can be used", "error", err)
 	}
-	c.committer = newCommitter(sp, c.window, decodeOptions{
-		tenantAttributes: o.TenantAttributes, maxFuture: o.MaxFuture, retention: o.Retention,
+	c.committer = newCommitter(sp, c.window, named, decodeOptions{
+		tenantAttributes: o.TenantAttributes, tenantLabels: o.TenantLabels, maxFuture: o.MaxFuture, retention: o.Retention,
 		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes, maxExpansion: maxExpansion,
+		maxLabels: o.MaxLabels, maxBuckets: o.MaxBuckets,
 	}, runtime.GOMAXPROCS(0))
 	c.committer.limit(c.limiter)
 	c.decoding, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(1)

@@ -22,12 +22,15 @@ const (
 // decodeOptions are the limits and names that decoding needs.
 type decodeOptions struct {
 	tenantAttributes []string
+	tenantLabels     []string // the same of remote-write
 	maxFuture        time.Duration
 	retention        time.Duration
 	maxValue         int // bytes of an attribute's value, a message
 	maxName          int // bytes of a name, a route, an attribute's key
 	maxAttributes    int // of a span
 	maxExpansion     int // bytes of resource attributes, repeated for each span, that one request may come to
+	maxLabels        int // bytes of the labels of a series
+	maxBuckets       int // of a histogram
 }
 
 // decoder turns requests into rows of columns. It is not safe for concurrent use and is reused; while
@@ -45,6 +48,10 @@ type decoder struct {
 	res     resource
 	span    spanFields
 	scratch []byte
+
+	metric     metricState
+	named      *namedSeries // shared by all decoders
+	vocabulary *mapped      // the same
 }
 
 // resource is what the spans of one ResourceSpans share.

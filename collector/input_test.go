@@ -18,11 +18,9 @@ import (
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
-	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	logscollector "go.opentelemetry.io/proto/otlp/collector/logs/v1"
-	metricscollector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/internal/testenv"
@@ -280,18 +278,8 @@ func FuzzFromJSON(f *testing.F) {
 func TestOtherSignalsArePartialSuccess(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	r := start(t, db, t.TempDir())
-	points := &metricscollector.ExportMetricsServiceRequest{ResourceMetrics: []*metricspb.ResourceMetrics{{ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: []*metricspb.Metric{
-		{Data: &metricspb.Metric_Gauge{Gauge: &metricspb.Gauge{DataPoints: []*metricspb.NumberDataPoint{{}, {}}}}},
-		{Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{DataPoints: []*metricspb.HistogramDataPoint{{}}}}},
-	}}}}}}
-	resp := r.post(t, "/v1/metrics", encode(t, points))
-	var m metricscollector.ExportMetricsServiceResponse
-	if err := proto.Unmarshal(resp.body, &m); err != nil || resp.status != 200 || m.GetPartialSuccess().GetRejectedDataPoints() != 3 ||
-		!strings.Contains(m.GetPartialSuccess().GetErrorMessage(), "does not store metrics") {
-		t.Errorf("metrics: %v %d %v", err, resp.status, &m)
-	}
 	logs := &logscollector.ExportLogsServiceRequest{ResourceLogs: []*logspb.ResourceLogs{{ScopeLogs: []*logspb.ScopeLogs{{LogRecords: []*logspb.LogRecord{{}, {}}}}}}}
-	resp = r.post(t, "/v1/logs", encode(t, logs))
+	resp := r.post(t, "/v1/logs", encode(t, logs))
 	var l logscollector.ExportLogsServiceResponse
 	if err := proto.Unmarshal(resp.body, &l); err != nil || resp.status != 200 || l.GetPartialSuccess().GetRejectedLogRecords() != 2 {
 		t.Errorf("logs: %v %d %v", err, resp.status, &l)

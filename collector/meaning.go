@@ -135,15 +135,20 @@ func (f *facts) load() (kind string, system []byte) {
 	}
 	switch {
 	case len(system) > 0:
-		switch string(system) {
-		case "redis", "memcached", "valkey":
-			return "cache", system
-		}
-		return "database", system
+		return databaseKind(system), system
 	case len(f.messagingSystem) > 0:
 		return "queue", f.messagingSystem
 	}
 	return "", nil
+}
+
+// databaseKind tells caches from databases.
+func databaseKind(system []byte) string {
+	switch string(system) {
+	case "redis", "memcached", "valkey":
+		return cache
+	}
+	return database
 }
 
 // instance appends which one of the kind it was. A queue is its destination, for that is what fills up, else its

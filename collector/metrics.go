@@ -20,6 +20,9 @@ var metrics = struct {
 	received       *vm.Counter
 	accepted       *vm.Counter
 	rejected       [reasons]*vm.Counter
+	receivedPoints *vm.Counter
+	acceptedPoints *vm.Counter
+	rejectedPoints [reasons]*vm.Counter
 	clipped        *vm.Counter
 	commitSeconds  *vm.Histogram
 	ackSeconds     *vm.Histogram
@@ -45,7 +48,10 @@ var metrics = struct {
 	bytes:          vm.NewCounter("headroom_collector_received_bytes_total"),
 	received:       vm.NewCounter("headroom_collector_received_spans_total"),
 	accepted:       vm.NewCounter("headroom_collector_accepted_spans_total"),
-	rejected:       rejectedCounters(),
+	rejected:       rejectedCounters("spans"),
+	receivedPoints: vm.NewCounter("headroom_collector_received_points_total"),
+	acceptedPoints: vm.NewCounter("headroom_collector_accepted_points_total"),
+	rejectedPoints: rejectedCounters("points"),
 	clipped:        vm.NewCounter("headroom_collector_clipped_values_total"),
 	commitSeconds:  vm.NewHistogram("headroom_collector_commit_duration_seconds"),
 	ackSeconds:     vm.NewHistogram("headroom_collector_ack_duration_seconds"),
@@ -81,9 +87,9 @@ func requestCounters() (cs [transports]*vm.Counter) {
 	return cs
 }
 
-func rejectedCounters() (cs [reasons]*vm.Counter) {
+func rejectedCounters(things string) (cs [reasons]*vm.Counter) {
 	for r, name := range reasonNames {
-		cs[r] = vm.NewCounter(fmt.Sprintf("headroom_collector_rejected_spans_total{reason=%q}", name))
+		cs[r] = vm.NewCounter(fmt.Sprintf("headroom_collector_rejected_%s_total{reason=%q}", things, name))
 	}
 	return cs
 }
@@ -95,13 +101,17 @@ func insertedCounters() (cs [tables]*vm.Counter) {
 	return cs
 }
 
-// count adds what became of a request's spans.
+// count adds what became of what a request carries.
 func (o *outcome) count() {
-	metrics.received.Add(o.accepted + o.rejectedTotal())
+	received, rejected := metrics.received, &metrics.rejected
+	if o.signal != traces {
+		received, rejected = metrics.receivedPoints, &metrics.rejectedPoints
+	}
+	received.Add(o.accepted + o.rejectedTotal())
 	metrics.clipped.Add(o.clipped)
 	limitMetrics.sampledAway.Add(o.sampledAway)
 	for r, n := range o.rejected {
-		metrics.rejected[r].Add(n)
+		rejected[r].Add(n)
 	}
 }
 

@@ -103,6 +103,7 @@ func (s *spool) wasPutAside(path string, now time.Time) {
 		s.log.Warn("a file in the quarantine looks older than it is", "file", path, "error", err)
 	}
 	metrics.quarantined.Inc()
+	s.lost()
 	s.lookAtQuarantine()
 }
 

@@ -7,7 +7,8 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// reason says why a span is refused. Its name is the label of headroom_collector_rejected_spans_total.
+// reason says why a span or a data point is refused. Its name is the label of headroom_collector_rejected_spans_total and
+// headroom_collector_rejected_points_total.
 type reason uint8
 
 const (
@@ -18,10 +19,17 @@ const (
 	tooOld
 	badTenant
 	overQuota
-	reasons // how many there are
+	badName        // of a metric
+	noTime         // of a point
+	noValue        // of a point
+	badTemporality // of a sum or histogram
+	badHistogram
+	badLabels // of a series
+	reasons   // how many there are
 )
 
-var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id", "over_quota"}
+var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id", "over_quota",
+	"name", "time", "value", "temporality", "histogram", "labels"}
 
 // outcome is what became of what a request carries.
 type outcome struct {
@@ -31,6 +39,8 @@ type outcome struct {
 	first       string // what was wrong with the first thing that is refused
 	clipped     int    // values cut to their limit
 	sampledAway int    // spans that were counted and are not in table spans, because their tenant is over its quota
+
+	samples, histograms int // of remote-write, accepted
 }
 
 func (o *outcome) rejectedTotal() (n int) {

@@ -21,7 +21,7 @@ var (
 	}
 	metricPoints = &signal{
 		name: "metrics", path: "/v1/metrics", message: "ExportMetricsServiceRequest", jsonCount: "rejectedDataPoints", things: "data points",
-		count: countDataPoints,
+		decode: (*decoder).points,
 	}
 	logs = &signal{
 		name: "logs", path: "/v1/logs", message: "ExportLogsServiceRequest", jsonCount: "rejectedLogRecords", things: "log records",

@@ -37,6 +37,7 @@ type spool struct {
 	ready    chan struct{}
 
 	quarantineBytes, quarantineFiles atomic.Int64
+	lost                             func() // called when rows may not come to ClickHouse, or come late
 
 	journal journal // of the writer
 }
@@ -76,7 +77,7 @@ type segment struct {
 }
 
 func newSpool(d disk, o spoolOptions) *spool {
-	return &spool{spoolOptions: o, disk: d, ready: make(chan struct{}, 1),
+	return &spool{spoolOptions: o, disk: d, ready: make(chan struct{}, 1), lost: func() {},
 		journal: journal{disk: d, dir: o.dir, length: o.remembered}}
 }
 

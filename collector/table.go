@@ -16,16 +16,21 @@ const (
 	tableRequests table = iota
 	tableSpans
 	tableLoad
+	tableSeries
+	tablePoints
+	tableHistograms
+	tableResources
 	tables // how many there are
 )
 
-var tableNames = [tables]string{"requests", "spans", "load_1m"}
+var tableNames = [tables]string{"requests", "spans", "load_1m", "metric_series", "metric_points", "metric_histograms", "resource_points"}
 
 // columns holds decoded rows for all tables until they are written. It is reused.
 type columns struct {
 	requests requestColumns
 	spans    spanColumns
 	load     loadColumns
+	metric   metricColumns
 }
 
 func newColumns() *columns {
@@ -133,6 +138,7 @@ type mark struct {
 	requests, spans, load    int
 	message, exception       int // sizes in bytes
 	attributes, resourceMark mapMark
+	metric                   metricMark
 }
 
 func (c *columns) mark() mark {
@@ -140,6 +146,7 @@ func (c *columns) mark() mark {
 		requests: c.requests.status.Rows(), spans: c.spans.kind.Rows(), load: c.load.calls.Rows(),
 		message: len(c.spans.message.buf), exception: len(c.spans.exception.buf),
 		attributes: c.spans.attributes.mark(), resourceMark: c.spans.resource.mark(),
+		metric: c.metric.mark(),
 	}
 }
 
@@ -147,6 +154,7 @@ func (c *columns) mark() mark {
 func (c *columns) cut(m mark) {
 	c.requests.cut(m.requests)
 	c.load.cut(m.load)
+	c.metric.cut(m.metric)
 	s := &c.spans
 	s.ts.ColInt64 = s.ts.ColInt64[:m.spans]
 	for _, f := range []*fixedColumn{&s.traceID, &s.spanID, &s.parentID} {
@@ -167,7 +175,8 @@ func (c *columns) size() int {
 	const fixed = 128 // bytes of a span's row in columns of fixed width, with those of its request
 	s := &c.spans
 	return fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) +
-		len(s.attributes.values.buf) + 4*len(s.attributes.keys.keys) + len(s.resource.values.buf) + 4*len(s.resource.keys.keys)
+		len(s.attributes.values.buf) + 4*len(s.attributes.keys.keys) + len(s.resource.values.buf) + 4*len(s.resource.keys.keys) +
+		c.metric.size()
 }
 
 // oldest returns the earliest time of a row, in Unix nanoseconds.
@@ -181,13 +190,14 @@ func (c *columns) oldest() int64 {
 	for _, minute := range c.load.minute.ColUInt32 {
 		oldest = min(oldest, int64(minute)*int64(time.Second))
 	}
-	return oldest
+	return min(oldest, c.metric.oldest())
 }
 
 func (c *columns) reset() {
 	c.requests.input().Reset()
 	c.spans.input().Reset()
 	c.load.input().Reset()
+	c.metric.reset()
 }
 
 // input returns the columns of a table and how many rows they have.
@@ -199,6 +209,14 @@ func (c *columns) input(t table) (proto.Input, int) {
 		return c.spans.input(), c.spans.kind.Rows()
 	case tableLoad:
 		return c.load.input(), c.load.calls.Rows()
+	case tableSeries:
+		return c.metric.series.input(), c.metric.series.series.Rows()
+	case tablePoints:
+		return c.metric.points.input(), c.metric.points.value.Rows()
+	case tableHistograms:
+		return c.metric.histograms.input(), c.metric.histograms.count.Rows()
+	case tableResources:
+		return c.metric.resources.input(), c.metric.resources.value.Rows()
 	}
 	panic(fmt.Sprintf("BUG: no table %d", t))
 }
