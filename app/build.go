@@ -81,8 +81,13 @@ func (a *app) build() error {
 		}
 	}
 	if a.has(RoleCollector) {
+		quotas, err := tenant.ParseQuotas(a.Quota)
+		if err != nil {
+			return err
+		}
 		if a.collector, err = collector.New(collector.Options{
 			ClickHouseDSN: a.ClickHouse, Dir: filepath.Join(a.Data, "spool"), Auth: a.keys, Logger: a.Logger, MaxSpool: a.MaxSpoolBytes,
+			Quotas: quotas, Plans: a.tenants,
 		}); err != nil {
 			return err
 		}

@@ -59,6 +59,8 @@ type Options struct {
 
 	MaxSpoolBytes int64 // 0: the collector's default
 
+	Quota []string // settings as of tenant.ParseQuotas
+
 	Demo bool // run a simulated fleet against ourselves
 
 	Out    io.Writer // gets the line "ready" and what to open
@@ -99,6 +101,9 @@ func (o *Options) check() error {
 		if u, err := url.Parse(address); address != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 			return fmt.Errorf("%s %q: want an address such as https://status.example.com", flag, address)
 		}
+	}
+	if _, err := tenant.ParseQuotas(o.Quota); err != nil {
+		return fmt.Errorf("--quota: %w", err)
 	}
 	if (o.Slack.Token == "") != (o.Slack.Channel == "") {
 		return fmt.Errorf("--slack-token and --slack-channel: give both or none")

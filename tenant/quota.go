@@ -44,16 +44,16 @@ type Quotas struct {
 // DefaultQuotas are generous: who meets them sends some hundred times what a tenant of that plan usually does.
 func DefaultQuotas() Quotas {
 	enterprise := Quota{
-		SpansPerSecond: 50_000, BytesPerSecond: 50 << 20, BurstSeconds: 60, HardLimit: 10,
+		SpansPerSecond: 100_000, BytesPerSecond: 100 << 20, BurstSeconds: 60, HardLimit: 10,
 		NewRoutesPerHour: 1000, NewSeriesPerHour: 100_000, ActiveSeries: 200_000,
 	}
 	return Quotas{
 		Starter: Quota{
-			SpansPerSecond: 2000, BytesPerSecond: 2 << 20, BurstSeconds: 60, HardLimit: 10,
+			SpansPerSecond: 5000, BytesPerSecond: 5 << 20, BurstSeconds: 60, HardLimit: 10,
 			NewRoutesPerHour: 200, NewSeriesPerHour: 5000, ActiveSeries: 10_000,
 		},
 		Professional: Quota{
-			SpansPerSecond: 10_000, BytesPerSecond: 10 << 20, BurstSeconds: 60, HardLimit: 10,
+			SpansPerSecond: 20_000, BytesPerSecond: 20 << 20, BurstSeconds: 60, HardLimit: 10,
 			NewRoutesPerHour: 500, NewSeriesPerHour: 20_000, ActiveSeries: 50_000,
 		},
 		Enterprise:   enterprise,
@@ -81,11 +81,15 @@ const (
 	eachKey      = "key"
 )
 
-// ParseQuotas returns the default quotas with settings of the form WHOM.NAME=VALUE applied, the later ones winning. WHOM
-// is a plan, "unregistered", or "key"; VALUE is a whole number, and 0 is no limit. The error is Invalid and names the setting.
+// ParseQuotas returns the default quotas with settings of the form WHOM.NAME=VALUE applied, the later ones winning; empty
+// ones are skipped. WHOM is a plan, "unregistered", or "key"; VALUE is a whole number, and 0 is no limit. The error is
+// Invalid and names the setting.
 func ParseQuotas(settings []string) (Quotas, error) {
 	q := DefaultQuotas()
 	for _, s := range settings {
+		if strings.TrimSpace(s) == "" { // an environment variable that is set to nothing
+			continue
+		}
 		if err := q.set(s); err != nil {
 			return q, fmt.Errorf("cannot use quota %q: %w", s, err)
 		}
@@ -100,16 +104,16 @@ func (q *Quotas) set(setting string) error {
 	path, text, ok := strings.Cut(setting, "=")
 	whom, name, dotted := strings.Cut(path, ".")
 	if !ok || !dotted {
-		return fault.InvalidField("quota", setting, "must be of the form WHOM.NAME=VALUE, such as starter.spans-per-second=5000")
+		return fault.InvalidField("setting", setting, "must be of the form WHOM.NAME=VALUE, such as starter.spans-per-second=5000")
 	}
 	whom, name, text = strings.TrimSpace(whom), strings.TrimSpace(name), strings.TrimSpace(text)
 	fields := q.fields(whom)
 	if fields == nil {
-		return fault.InvalidField("quota", whom, "must be of starter, professional, enterprise, %s or %s", unregistered, eachKey)
+		return fault.InvalidField("whom", whom, "must be one of starter, professional, enterprise, %s or %s", unregistered, eachKey)
 	}
 	field, ok := fields[name]
 	if !ok {
-		return fault.InvalidField("quota", name, "is no limit of %q: there are %s", whom, strings.Join(sortedNames(fields), ", "))
+		return fault.InvalidField("limit of "+whom, name, "must be one of %s", strings.Join(sortedNames(fields), ", "))
 	}
 	v, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || v < 0 || v > maxRate {

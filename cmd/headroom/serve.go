@@ -30,6 +30,8 @@ type serverFlags struct {
 	StatusURL      string `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
 	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 4 GiB."`
 
+	Quota []string `help:"What a tenant or API key may send, such as starter.spans-per-second=10000. May be repeated." sep:"," placeholder:"WHOM.NAME=VALUE"`
+
 	SlackToken         string `help:"Slack bot token. Without it, notifications are shown in the console." placeholder:"xoxb-…"`
 	SlackSigningSecret string `help:"Slack signing secret. Nothing needs it yet: buttons in messages will." placeholder:"SECRET"`
 	SlackChannel       string `help:"Slack channel that gets the alerts, its id or name." placeholder:"CHANNEL"`
@@ -42,7 +44,7 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		ListenHTTP: f.ListenHTTP, ListenStatus: f.ListenStatus, ListenOTLPHTTP: f.ListenOTLPHTTP, ListenOTLPGRPC: f.ListenOTLPGRPC,
 		ListenInternal: f.ListenInternal,
 		ClickHouse:     f.ClickHouse, Postgres: f.Postgres,
-		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes,
+		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, Quota: f.Quota,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		Out:   os.Stdout, Logger: log,
 	}
