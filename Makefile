@@ -7,6 +7,8 @@ MAKEFLAGS += --jobs=3 --no-print-directory
 GO ?= go
 NPM ?= npm
 BIN := bin/headroom
+# The OpenTelemetry Collector that end-to-end tests push with, of a module of its own.
+OTELCOL := bin/otelcol-e2e
 # Everything that a build reads. A change in any of it makes the binary again; Go's cache makes that cheap.
 SOURCES := $(shell find . -name node_modules -prune -o -path ./bin -prune -o -name '.[a-z]*' -prune -o \
 	\( -name '*.go' -o -name '*.sql' -o -name '*.html' -o -name '*.css' -o -name '*.svg' -o -name '*.yaml' \) -type f -print | sed 's/ /\\ /g') go.mod go.sum
@@ -19,7 +21,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
 
 # By themselves, for they measure how long people wait.
-RUN_E2E = HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(GO) test -count=1 $(TESTFLAGS) ./e2e/...
+RUN_E2E = HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_OTELCOL="$(CURDIR)/$(OTELCOL)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(GO) test -count=1 $(TESTFLAGS) ./e2e/...
 
 .PHONY: help
 help: ## Show what can be made
@@ -40,7 +42,7 @@ build: engines $(BIN) ## Build bin/headroom
 engines: engines/node_modules/.ready ## Install the embedded ClickHouse and PostgreSQL
 
 .PHONY: test
-test: build e2e/node_modules/.ready ## Run all tests, on real databases and in a real browser
+test: build $(OTELCOL) e2e/node_modules/.ready ## Run all tests, on real databases and in a real browser
 	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- \
 		$(GO) test $(TESTFLAGS) $$($(GO) list ./... | grep -v '/e2e')
 	@$(RUN_E2E)
@@ -67,7 +69,7 @@ bench: build ## Run the Go benchmarks, on real databases
 		$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: e2e
-e2e: build e2e/node_modules/.ready ## Run the end-to-end tests only, over the built binary and in Chromium
+e2e: build $(OTELCOL) e2e/node_modules/.ready ## Run the end-to-end tests only, over the built binary and in Chromium
 	@$(RUN_E2E)
 
 .PHONY: screenshots
@@ -85,6 +87,11 @@ GO_BUILD = GOGC=800 CGO_ENABLED=0 $(GO) build -trimpath -gcflags=all=-dwarf=fals
 $(BIN): $(SOURCES) $(ASSETS) | bin/.standard-library
 	@echo "building $@"
 	@$(GO_BUILD) -ldflags '$(LDFLAGS)' -o $@ ./cmd/headroom
+
+# After headroom, which people wait for.
+$(OTELCOL): $(wildcard e2e/otelcol/*.go) e2e/otelcol/go.mod e2e/otelcol/go.sum | $(BIN)
+	@echo "building $@"
+	@cd e2e/otelcol && $(GO_BUILD) -ldflags '-s -w' -o "$(CURDIR)/$@" .
 
 # A third of what is compiled is the standard library: that needs nothing which is still being downloaded.
 bin/.standard-library: | tools

@@ -30,6 +30,11 @@ func newService(t *testing.T, h *harness.Headroom, key, product, name string) *s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newServiceWith(t, exporter, product, name)
+}
+
+func newServiceWith(t *testing.T, exporter sdktrace.SpanExporter, product, name string) *service {
+	t.Helper()
 	s := &service{provider: sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(500*time.Millisecond), sdktrace.WithBlocking()),
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.namespace", product),

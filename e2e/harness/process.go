@@ -31,10 +31,20 @@ var ErrGone = errors.New("is gone")
 
 // Kill ends the process as kill -9 does. It must be a descendant of a process that the caller started.
 func (p Process) Kill() error {
+	return p.signal(syscall.SIGKILL)
+}
+
+// Pause stops the process where it is until Resume, as a machine that hangs does. The same holds as for Kill.
+func (p Process) Pause() error { return p.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (p Process) Resume() error { return p.signal(syscall.SIGCONT) }
+
+func (p Process) signal(s syscall.Signal) error {
 	if !p.Alive() {
 		return fmt.Errorf("%s: %w", p, ErrGone)
 	}
-	return syscall.Kill(p.PID, syscall.SIGKILL)
+	return syscall.Kill(p.PID, s)
 }
 
 // Descendants returns the processes below pid, those started last not always last.

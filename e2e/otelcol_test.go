@@ -1,0 +1,244 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/nexis-limited/headroom/e2e/harness"
+)
+
+// The OpenTelemetry Collector in front of headroom, with a pipeline for each of its exporters and encodings.
+type otelcol struct {
+	pipelines []pipeline
+	log       string // file
+}
+
+// pipeline takes OTLP/HTTP at an address of its own and pushes it on by one exporter.
+type pipeline struct{ name, transport, url string }
+
+// startOtelcol starts the Collector that `make` built of e2e/otelcol.
+func startOtelcol(t *testing.T, h *harness.Headroom, key string) *otelcol {
+	t.Helper()
+	binary := os.Getenv("HEADROOM_OTELCOL")
+	if binary == "" {
+		root, err := harness.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary = filepath.Join(root, "bin", "otelcol-e2e")
+	}
+	if _, err := os.Stat(binary); err != nil {
+		t.Fatalf("cannot find the OpenTelemetry Collector: run `make bin/otelcol-e2e`: %v", err)
+	}
+	var receivers, exporters, pipelines strings.Builder
+	c := &otelcol{log: filepath.Join(t.TempDir(), "otelcol.log")}
+	for _, transport := range []string{"grpc", "http"} {
+		for _, compression := range []string{"gzip", "zstd", "none"} {
+			p := pipeline{name: "col-" + transport + "-" + compression, transport: transport, url: "http://" + freeAddress(t)}
+			c.pipelines = append(c.pipelines, p)
+			endpoint := h.OTLP
+			if transport == "grpc" {
+				endpoint = strings.TrimPrefix(h.GRPC, "http://")
+			}
+			fmt.Fprintf(&receivers, "  otlp/%s: {protocols: {http: {endpoint: '%s'}}}\n", p.name, strings.TrimPrefix(p.url, "http://"))
+			// It tries again much sooner than headroom allows, so that it shows whether it heeds that.
+			fmt.Fprintf(&exporters, "  otlp_%s/%s: {endpoint: '%s', tls: {insecure: true}, compression: %s, headers: {authorization: 'Bearer %s'}, "+
+				"retry_on_failure: {initial_interval: 50ms, max_interval: 200ms, max_elapsed_time: 0s}}\n", transport, p.name, endpoint, compression, key)
+			fmt.Fprintf(&pipelines, "    traces/%s: {receivers: [otlp/%[1]s], exporters: [otlp_%[2]s/%[1]s]}\n", p.name, transport)
+		}
+	}
+	config := filepath.Join(t.TempDir(), "otelcol.yaml")
+	text := fmt.Sprintf("receivers:\n%sexporters:\n%sservice:\n  telemetry: {metrics: {level: none}}\n  pipelines:\n%s", &receivers, &exporters, &pipelines)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(c.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "--config", config)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+		_ = log.Close()
+		if t.Failed() {
+			t.Logf("the Collector wrote:\n%s", c.output())
+		}
+	})
+	eventually(t, 30*time.Second, "the Collector listens", func() error {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("the Collector ended: %v", err)
+		default:
+		}
+		for _, p := range c.pipelines {
+			if _, err := harness.Get(t.Context(), p.url); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return c
+}
+
+func (c *otelcol) output() string {
+	b, _ := os.ReadFile(c.log)
+	return string(b)
+}
+
+// freeAddress returns an address that is free now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// push gives the pipeline a batch of spans, of which the last bad ones have no trace id.
+func (p pipeline) push(t *testing.T, good, bad int) {
+	t.Helper()
+	var spans []*tracepb.Span
+	for i := range good + bad {
+		s := requestSpan("acme", "/orders", time.Now(), time.Millisecond, 200)
+		if i >= good {
+			s.TraceId = nil
+		}
+		spans = append(spans, s)
+	}
+	a, err := post(t.Context(), p.url, "", export(p.name, "api", spans))
+	if err != nil || a.Status != http.StatusOK {
+		t.Fatalf("the Collector answers %d %q, %v", a.Status, a.Body, err)
+	}
+}
+
+const (
+	requestsTotal = `headroom_collector_requests_total{transport="%s"}`
+	unavailable   = `headroom_collector_refused_requests_total{reason="unavailable"}`
+	badTraceIDs   = `headroom_collector_rejected_spans_total{reason="trace_id"}`
+)
+
+// TestCollectorExporters pushes through the OpenTelemetry Collector's own exporters: all that they have, a batch that is
+// refused in part, and an outage during which headroom tells them to come again.
+func TestCollectorExporters(t *testing.T) {
+	t.Parallel()
+	h := start(t, harness.Options{Args: []string{"--max-spool-bytes", "100000"}})
+	key := ingestKey(t, h)
+	col := startOtelcol(t, h, key)
+	ch := embedded(t, h)
+	sample := func(name string) float64 {
+		t.Helper()
+		m, err := h.Metrics(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m[name]
+	}
+	stored := func(want int) {
+		t.Helper()
+		eventually(t, 90*time.Second, "every request is counted once", func() error {
+			for _, p := range col.pipelines {
+				got, err := ch.Query(t.Context(), "SELECT count(), uniqExact(trace_id) FROM spans WHERE product = '"+p.name+"'")
+				if err != nil {
+					return err
+				}
+				if w := fmt.Sprintf("%d\t%d", want, want); got != w {
+					return fmt.Errorf("%s: got %q spans and traces, want %q", p.name, got, w)
+				}
+			}
+			return nil
+		})
+	}
+	each := len(col.pipelines) / 2 // pipelines of a transport
+
+	const batches, spans = 5, 100
+	for range batches {
+		for _, p := range col.pipelines {
+			p.push(t, spans, 0)
+		}
+	}
+	stored(batches * spans)
+	for _, transport := range []string{"grpc", "http"} {
+		if got := sample(fmt.Sprintf(requestsTotal, transport)); got != float64(batches*each) {
+			t.Errorf("%v requests over %s, want %d", got, transport, batches*each)
+		}
+	}
+
+	// A partial success: the good spans are stored, and nothing is sent again.
+	for _, p := range col.pipelines {
+		p.push(t, spans, 3)
+	}
+	stored((batches + 1) * spans)
+	if got := sample(badTraceIDs); got != float64(3*len(col.pipelines)) {
+		t.Errorf("%v spans were refused, want %d", got, 3*len(col.pipelines))
+	}
+	if n := strings.Count(col.output(), "trace_id"); n < len(col.pipelines) {
+		t.Errorf("the Collector tells %d times what was refused, want %d", n, len(col.pipelines))
+	}
+
+	// An outage. ClickHouse hangs, the spool fills, exporters are told to come again.
+	before := map[string]float64{}
+	for _, transport := range []string{"grpc", "http"} {
+		before[transport] = sample(fmt.Sprintf(requestsTotal, transport))
+	}
+	engine, err := h.Engine("clickhouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Resume() })
+	outage, more := time.Now(), 0
+	eventually(t, 60*time.Second, "exporters of both transports are told to come again", func() error {
+		for _, p := range col.pipelines {
+			p.push(t, spans, 0)
+		}
+		more++
+		if got := sample(unavailable); got < float64(2*len(col.pipelines)) { // all have sent after the spool was full
+			return fmt.Errorf("%v requests were refused", got)
+		}
+		return nil
+	})
+	if err := engine.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	stored((batches + 1 + more) * spans)
+	lasted := time.Since(outage)
+	for _, transport := range []string{"grpc", "http"} {
+		sent := sample(fmt.Sprintf(requestsTotal, transport)) - before[transport]
+		first := float64(more * each)
+		// Without heeding the answer, 5 a second for each batch that waits.
+		if most := first * (2 + lasted.Seconds()/10); sent <= first || sent > most {
+			t.Errorf("over %s %v requests were sent for %v batches within %v, want more, but at most %.0f", transport, sent, first, lasted, most)
+		}
+	}
+	if n := sample(badTraceIDs); n != float64(3*len(col.pipelines)) {
+		t.Errorf("after the outage %v spans were refused, want none more", n)
+	}
+}
