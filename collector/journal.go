@@ -66,7 +66,16 @@ func (j *journal) load(now time.Time) ([]receipt, error) {
 	return all, unread
 }
 
-func (j *journal) read(path string) ([]byte, error) {
+func (j *journal) read(path string) (src []byte, err error) {
+	for range readAttempts {
+		if src, err = j.readOnce(path); err == nil {
+			break
+		}
+	}
+	return src, err
+}
+
+func (j *journal) readOnce(path string) ([]byte, error) {
 	f, err := j.disk.open(path, os.O_RDONLY)
 	if err != nil {
 		return nil, err

@@ -64,6 +64,7 @@ func (q *segment) due() time.Time {
 func (s *spool) load(seg *segment, buf []byte) ([]byte, contents, error) {
 	f, err := s.disk.open(seg.path, os.O_RDONLY)
 	if err != nil {
+		seg.unreadable++
 		return buf, contents{}, fmt.Errorf("cannot open spool segment: %w", err)
 	}
 	defer func() { _ = f.Close() }()

@@ -72,6 +72,9 @@ func (s *spool) recoverSegment(seg *segment, e fs.DirEntry, newest bool, buf *[]
 		return nil
 	}
 	mem, c, err := s.load(seg, *buf)
+	for err != nil && seg.unreadable > 0 && seg.unreadable < readAttempts { // its receipts are needed before anything is taken
+		mem, c, err = s.load(seg, mem)
+	}
 	*buf = reuse(mem)
 	if err != nil {
 		seg.torn = newest
