@@ -197,7 +197,7 @@ func (d *decoder) scopeSpans(src []byte) (err error) {
 func (d *decoder) oneSpan(src []byte) (err error) {
 	s := &d.span
 	*s = spanFields{facts: facts{grpcCode: -1}}
-	m := d.cols.spans.attributes.mark()
+	m, size := d.cols.spans.attributes.mark(), len(src)
 	var fc easyproto.FieldContext
 	for len(src) > 0 {
 		if src, err = fc.NextField(src); err != nil {
@@ -241,7 +241,7 @@ func (d *decoder) oneSpan(src []byte) (err error) {
 	id, ok := d.check()
 	keep := false
 	if ok {
-		keep, ok = d.admit(id, len(src))
+		keep, ok = d.admit(id, size)
 	}
 	if !keep {
 		d.cols.spans.attributes.cut(m)
