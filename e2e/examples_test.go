@@ -64,7 +64,19 @@ func TestExamplesOfOTLP(t *testing.T) {
 	for _, file := range []string{"logs.json", "events.json"} {
 		wantSays(t, file, string(post(file, "/v1/logs").Body), []string{`"rejectedLogRecords":"1"`, "does not store logs"})
 	}
-	post("metrics.json", "/v1/metrics", "1544712660", now)
+	a = post("metrics.json", "/v1/metrics")
+	wantSays(t, "metrics.json", string(a.Body), []string{`"rejectedDataPoints":"4"`, "2018-12-13"})
+	if a := post("metrics.json", "/v1/metrics", "1544712660", now, "my.service", "canonical"); string(a.Body) != "{}" {
+		t.Errorf("metrics.json of today: %s", a.Body)
+	}
+	eventually(t, 20*time.Second, "the canonical metrics are stored", func() error {
+		got, err := ch.Query(t.Context(), "SELECT DISTINCT concat(metric, ' ', kind) AS m FROM metric_series WHERE service = 'canonical' ORDER BY m")
+		if want := "my.counter delta\nmy.exponential.histogram delta_histogram\nmy.gauge gauge\nmy.histogram_bucket delta\n" +
+			"my.histogram_count delta\nmy.histogram_sum delta"; err == nil && got != want {
+			err = fmt.Errorf("got %q, want %q", got, want)
+		}
+		return err
+	})
 }
 
 // examples returns the directory of the examples.

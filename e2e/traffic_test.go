@@ -68,7 +68,11 @@ func export(product, service string, spans []*tracepb.Span, more ...*commonpb.Ke
 
 // post sends a body once.
 func post(ctx context.Context, otlp, key string, body []byte, headers ...string) (harness.Answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, otlp+"/v1/traces", bytes.NewReader(body))
+	return postTo(ctx, otlp+"/v1/traces", key, body, headers...)
+}
+
+func postTo(ctx context.Context, url, key string, body []byte, headers ...string) (harness.Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return harness.Answer{}, err
 	}

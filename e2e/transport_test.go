@@ -92,6 +92,14 @@ func TestSDKTransports(t *testing.T) {
 			if want := fmt.Sprintf("%d\t%d\t7", requests, requests/10); got != want {
 				return fmt.Errorf("%s: got %q, want %q", product, got, want)
 			}
+			got, err = ch.Query(t.Context(), "SELECT metric, tenant, argMax(value, ts), min(started) > toDateTime('2026-01-01 00:00:00') FROM metric_points WHERE product = '"+
+				product+"' AND metric IN ('e2e.orders', 'e2e.load') GROUP BY ALL ORDER BY metric FORMAT CSV")
+			if err != nil {
+				return err
+			}
+			if want := `"e2e.load","acme",0.5,0` + "\n" + `"e2e.orders","acme",3,1`; got != want {
+				return fmt.Errorf("%s: metrics: got %q, want %q", product, got, want)
+			}
 		}
 		return nil
 	})
