@@ -66,6 +66,7 @@ type segment struct {
 	// Of the writer.
 	inserted   tableSet // acknowledged by ClickHouse
 	attempts   int
+	lastError  string
 	unanswered int    // attempts that reached ClickHouse and got no answer
 	unreadable int    // attempts to read it
 	kills      int    // those of them since the last of which others were inserted

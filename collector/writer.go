@@ -19,6 +19,8 @@ type writer struct {
 	insert  func(ctx context.Context, t table, token string, blocks [][]byte) error
 	timeout time.Duration // for the first attempt at an insert
 	log     *slog.Logger
+	// tokenLife is after how many blocks of others a segment may not be tried again.
+	tokenLife uint64
 
 	buf      []byte // the segment being inserted
 	finished uint64 // segments, since the start
@@ -37,8 +39,7 @@ const (
 	refusedMax = 60 * time.Second // between attempts of a segment that lets the others pass
 	logEvery   = 10 * time.Second
 
-	// tokenLife is after how many blocks of others a segment may be tried again. ClickHouse remembers the tokens of the
-	// last 10,000 blocks of a table.
+	// tokenLife is less than the blocks of a table whose tokens ClickHouse remembers, 10,000.
 	tokenLife = 8000
 	// unknownDays is how many days a segment has at most, and so blocks a table: what is older is not accepted.
 	unknownDays = 32
@@ -93,6 +94,7 @@ func (w *writer) work(ctx context.Context, seg *segment) {
 	}
 	metrics.insertErrors.Inc()
 	seg.attempts++
+	seg.lastError = err.Error()
 	w.failures++
 	if now := time.Now(); now.After(w.quiet) {
 		w.quiet = now.Add(logEvery)
@@ -158,10 +160,10 @@ func (e *awayError) Unwrap() error { return e.error }
 // hopeless says why a segment may not be tried again; empty if it may.
 func (w *writer) hopeless(seg *segment) string {
 	switch {
-	case w.blocks-seg.firstTry > tokenLife:
-		return "it could not be inserted for so long that ClickHouse forgets what it has of it: " + w.lastErrorText()
+	case w.blocks-seg.firstTry > w.tokenLife:
+		return "it could not be inserted for so long that ClickHouse forgets what it has of it: " + seg.lastError
 	case seg.unanswered >= isolateAfter && seg.kills >= maxKills:
-		return fmt.Sprintf("ClickHouse ended or went silent over it %d times, though it took others: %s", seg.unanswered, w.lastErrorText())
+		return fmt.Sprintf("ClickHouse ended or went silent over it %d times, though it took others: %s", seg.unanswered, seg.lastError)
 	}
 	return ""
 }
@@ -267,9 +269,4 @@ func (w *writer) last() (time.Time, string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lastInsert, w.lastError
-}
-
-func (w *writer) lastErrorText() string {
-	_, text := w.last()
-	return text
 }
