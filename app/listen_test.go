@@ -1,0 +1,72 @@
+package app
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// TestCallsOfGRPCEnd asks a listener by gRPC's own client while headroom starts, and while it stops: first it is told to
+// come again, then a call that is under way gets its answer.
+func TestCallsOfGRPCEnd(t *testing.T) {
+	life := newLifecycle(discard())
+	s, err := listen(t.Context(), life, discard(), endpoint{name: "otlp-grpc", addr: "127.0.0.1:0", otlp: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cc, err := grpc.NewClient(strings.TrimPrefix(s.url(), "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cc.Close() }()
+	call := func() error { return cc.Invoke(t.Context(), "/s/m", &emptypb.Empty{}, &emptypb.Empty{}) }
+	if err := call(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), stillStarting) {
+		t.Errorf("while it starts: got %v", err)
+	}
+	res, err := http.Post(s.url()+"/v1/traces", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if body, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") != "2" ||
+		string(body) != `{"code":14,"message":"headroom is starting"}` {
+		t.Errorf("while it starts, over HTTP: got %d %v %s", res.StatusCode, res.Header, body)
+	}
+
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s.open(life, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Trailer", "Grpc-Status")
+		_, _ = w.Write(make([]byte, 5))
+		w.Header().Set("Grpc-Status", "0")
+	}))
+	answered, stopped := make(chan error, 1), make(chan error, 1)
+	go func() { answered <- call() }()
+	<-arrived
+	go func() { stopped <- life.stop() }()
+	cc.WaitForStateChange(t.Context(), connectivity.Ready) // the server has said GOAWAY
+	select {
+	case err := <-stopped:
+		t.Errorf("it stopped over a call: %v", err)
+	case err := <-answered:
+		t.Errorf("the call ended before its answer: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
