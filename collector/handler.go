@@ -20,6 +20,7 @@ func (c *Collector) routes() http.Handler {
 	for _, s := range []*signal{traces, metricPoints, logs} {
 		mux.Handle("POST "+s.path, c.endpoint(s))
 	}
+	mux.HandleFunc("POST "+remoteWritePath, c.remoteWrite)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.stray(w, r, mux) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isGRPC(r) {

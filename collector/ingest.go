@@ -13,6 +13,8 @@ type request struct {
 	signal *signal
 	from   tenant.Identity
 	body   []byte // uncompressed protobuf; nothing of it is kept after ingest
+
+	written *written // of remote-write: gets what was written, unless the request is a repetition
 }
 
 // ingest stores what a request carries and returns when that is durable. It waits for the disk, never for ClickHouse.
@@ -60,6 +62,9 @@ func (c *Collector) ingest(req request) (answer, error) {
 		return answer{}, err
 	}
 	out.count()
+	if req.written != nil {
+		*req.written = written{out.samples, out.histograms}
+	}
 	c.limiter.keys.charge(req.from.KeyID, out.accepted+out.rejectedTotal(), c.limiter.time(now))
 	if b == nil {
 		c.window.settle(d, out.answer(), nil)

@@ -27,13 +27,22 @@ func newDistribution(kind seriesKind) distribution {
 
 func (d *distribution) ended() bool { return d.flags&flagNoValue != 0 }
 
-// unpack reads a packed field of counts or bounds. A field of another wire type is not the field.
-func unpack[T any](dst []T, fc *easyproto.FieldContext, read func([]T) ([]T, bool)) ([]T, error) {
-	got, ok := read(dst)
-	if ok {
-		return got, nil
+// unpack reads a packed field of counts or bounds. A field of another wire type is not the field. Of more than limit it
+// returns some that are too many still, and does not take the memory for all.
+func unpack[T any](dst []T, fc *easyproto.FieldContext, limit int, read func([]T) ([]T, bool)) ([]T, error) {
+	const longest = 10 // bytes of a number
+	raw, packed := fc.Bytes()
+	if len(dst) > limit {
+		return dst, nil
 	}
-	if _, packed := fc.Bytes(); packed {
+	if len(raw) > longest*(limit+1) {
+		return append(dst, make([]T, limit+1)...), nil
+	}
+	got, ok := read(dst)
+	switch {
+	case ok:
+		return got, nil
+	case packed:
 		return dst, errPacked
 	}
 	return dst, nil
@@ -58,11 +67,11 @@ func (d *decoder) explicitPoint(src []byte) (ok bool, err error) {
 		case 5:
 			setDouble(&fc, &h.sum)
 		case 6:
-			if m.counts, err = unpack(m.counts, &fc, fc.UnpackFixed64s); err != nil {
+			if m.counts, err = unpack(m.counts, &fc, d.opts.maxBuckets+1, fc.UnpackFixed64s); err != nil {
 				return false, err
 			}
 		case 7:
-			if m.numbers, err = unpack(m.numbers, &fc, fc.UnpackDoubles); err != nil {
+			if m.numbers, err = unpack(m.numbers, &fc, d.opts.maxBuckets, fc.UnpackDoubles); err != nil {
 				return false, err
 			}
 		case 10:
@@ -73,7 +82,7 @@ func (d *decoder) explicitPoint(src []byte) (ok bool, err error) {
 			}
 		}
 	}
-	if !d.settle() || !d.checkBounds(h.ended()) {
+	if !d.settle() || !d.checkBounds("explicit_bounds", h.ended()) {
 		return false, nil
 	}
 	total := uint64(0)
@@ -81,40 +90,40 @@ func (d *decoder) explicitPoint(src []byte) (ok bool, err error) {
 		if !h.ended() {
 			total += m.counts[i]
 		}
-		if !d.addBucket(h.ended(), bound, total, m.kind) {
+		if !d.addBucket(h.ended(), bound, float64(total), m.kind) {
 			return false, nil
 		}
 	}
-	if (len(m.numbers) > 0 || len(m.counts) > 0) && !d.addBucket(h.ended(), math.Inf(1), h.count, m.kind) {
+	if (len(m.numbers) > 0 || len(m.counts) > 0) && !d.addBucket(h.ended(), math.Inf(1), float64(h.count), m.kind) {
 		return false, nil
 	}
 	return d.addSums(&h), nil
 }
 
 // checkBounds checks the bounds and counts of an explicit histogram.
-func (d *decoder) checkBounds(ended bool) bool {
+func (d *decoder) checkBounds(field string, ended bool) bool {
 	m := &d.metric
 	switch {
 	case len(m.numbers) > d.opts.maxBuckets:
-		return d.refusePoint(badHistogram, "explicit_bounds", itoa(len(m.numbers)), "must not be more than "+itoa(d.opts.maxBuckets))
+		return d.refusePoint(badHistogram, field, itoa(len(m.numbers)), "must not be more than "+itoa(d.opts.maxBuckets))
 	case !ended && len(m.counts) != len(m.numbers)+1 && (len(m.counts) > 0 || len(m.numbers) > 0):
 		return d.refusePoint(badHistogram, "bucket_counts", itoa(len(m.counts)), "must be one more than the "+itoa(len(m.numbers))+" bounds")
 	}
 	for i, b := range m.numbers {
 		if math.IsNaN(b) || i > 0 && b <= m.numbers[i-1] {
-			return d.refusePoint(badHistogram, "explicit_bounds", strconv.FormatFloat(b, 'g', -1, 64), "must increase")
+			return d.refusePoint(badHistogram, field, strconv.FormatFloat(b, 'g', -1, 64), "must increase")
 		}
 	}
 	return true
 }
 
-func (d *decoder) addBucket(ended bool, bound float64, count uint64, kind seriesKind) bool {
+func (d *decoder) addBucket(ended bool, bound float64, count float64, kind seriesKind) bool {
 	if math.IsInf(bound, 1) {
-		return d.addPart(part{suffix: "_bucket", key: "le", value: "+Inf", kind: kind, number: numberOf(ended, float64(count))})
+		return d.addPart(part{suffix: "_bucket", key: "le", value: "+Inf", kind: kind, number: numberOf(ended, count)})
 	}
 	m := &d.metric
 	m.text = strconv.AppendFloat(m.text[:0], bound, 'f', -1, 64)
-	return d.addPart(part{suffix: "_bucket", key: "le", value: viewString(m.text), kind: kind, number: numberOf(ended, float64(count))})
+	return d.addPart(part{suffix: "_bucket", key: "le", value: viewString(m.text), kind: kind, number: numberOf(ended, count)})
 }
 
 // addSums appends the _sum, if it is known, and _count of a point.
@@ -170,7 +179,9 @@ func (d *decoder) summaryPoint(src []byte) (ok bool, err error) {
 					setDouble(&in, &value)
 				}
 			}
-			m.numbers = append(m.numbers, quantile, value)
+			if len(m.numbers)/2 <= d.opts.maxBuckets {
+				m.numbers = append(m.numbers, quantile, value)
+			}
 		case 8:
 			setUint64(&fc, &h.flags)
 		default:
@@ -209,8 +220,9 @@ func (d *decoder) exponentialPoint(src []byte) (ok bool, err error) {
 		positive, negative           int // buckets
 		positiveStart, negativeStart = int32(0), int32(0)
 	)
-	m.counts = m.counts[:0] // of the positive buckets, then of the negative ones
-	var below []uint64
+	m.counts = m.counts[:0]
+	below := m.below[:0]
+	defer func() { m.below = below }()
 	for len(src) > 0 {
 		if src, err = fc.NextField(src); err != nil {
 			return false, err
@@ -228,13 +240,13 @@ func (d *decoder) exponentialPoint(src []byte) (ok bool, err error) {
 			setFixed64(&fc, &zeroCount)
 		case 8:
 			if data, ok := fc.MessageData(); ok {
-				if m.counts, err = otlpBuckets(m.counts, data, &positiveStart); err != nil {
+				if m.counts, err = otlpBuckets(m.counts, data, d.opts.maxBuckets, &positiveStart); err != nil {
 					return false, err
 				}
 			}
 		case 9:
 			if data, ok := fc.MessageData(); ok {
-				if below, err = otlpBuckets(below, data, &negativeStart); err != nil {
+				if below, err = otlpBuckets(below, data, d.opts.maxBuckets, &negativeStart); err != nil {
 					return false, err
 				}
 			}
@@ -286,7 +298,7 @@ func (d *decoder) exponentialPoint(src []byte) (ok bool, err error) {
 }
 
 // otlpBuckets reads the Buckets of an exponential histogram.
-func otlpBuckets(dst []uint64, src []byte, start *int32) (_ []uint64, err error) {
+func otlpBuckets(dst []uint64, src []byte, limit int, start *int32) (_ []uint64, err error) {
 	var fc easyproto.FieldContext
 	for len(src) > 0 {
 		if src, err = fc.NextField(src); err != nil {
@@ -298,7 +310,7 @@ func otlpBuckets(dst []uint64, src []byte, start *int32) (_ []uint64, err error)
 				*start = v
 			}
 		case 2:
-			if dst, err = unpack(dst, &fc, fc.UnpackUint64s); err != nil {
+			if dst, err = unpack(dst, &fc, limit, fc.UnpackUint64s); err != nil {
 				return dst, err
 			}
 		}

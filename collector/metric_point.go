@@ -120,7 +120,12 @@ type metricState struct {
 	ts, started uint64 // nanoseconds; started is 0 when it is unknown
 
 	counts  []uint64
+	below   []uint64
 	numbers []float64
+	totals  []float64
+	symbols [][]byte // of a remote-write 2.0 request
+	refs    []uint32
+	native  native
 	text    []byte // of a label that a point gets
 	scratch []byte
 }
@@ -181,10 +186,12 @@ func (d *decoder) settle() bool {
 
 // refusePoint counts a point that is refused, and why. It returns false.
 func (d *decoder) refusePoint(why reason, field, got, message string) bool {
-	d.out.reject(why, func() error {
-		return fault.InvalidField(field, got, "%s (metric %q of service %q)", message, shorten(d.metric.name), shorten(d.metric.service))
-	})
+	d.out.reject(why, func() error { return d.pointError(field, got, message) })
 	return false
+}
+
+func (d *decoder) pointError(field, got, message string) error {
+	return fault.InvalidField(field, got, "%s (metric %q of service %q)", message, shorten(d.metric.name), shorten(d.metric.service))
 }
 
 // series returns the series that the part belongs to and makes sure that it is named; false when it is refused.

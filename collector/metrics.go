@@ -75,10 +75,11 @@ type transport uint8
 const (
 	overHTTP transport = iota
 	overGRPC
+	overRemoteWrite
 	transports // how many there are
 )
 
-var transportNames = [transports]string{"http", "grpc"}
+var transportNames = [transports]string{"http", "grpc", "remote_write"}
 
 func requestCounters() (cs [transports]*vm.Counter) {
 	for t, name := range transportNames {
