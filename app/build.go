@@ -87,6 +87,7 @@ func (a *app) build() error {
 		}
 		if a.collector, err = collector.New(collector.Options{
 			ClickHouseDSN: a.ClickHouse, Dir: filepath.Join(a.Data, "spool"), Auth: a.keys, Logger: a.Logger, MaxSpool: a.MaxSpoolBytes,
+			MaxSpoolAge: a.MaxSpoolAge, KeepQuarantine: a.KeepQuarantine,
 			Quotas: quotas, Plans: a.tenants,
 		}); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -57,7 +58,9 @@ type Options struct {
 
 	Slack SlackOptions
 
-	MaxSpoolBytes int64 // 0: the collector's default
+	MaxSpoolBytes  int64         // 0: the collector's default
+	MaxSpoolAge    time.Duration // 0: no limit
+	KeepQuarantine time.Duration // 0: for ever
 
 	Quota []string // settings as of tenant.ParseQuotas
 

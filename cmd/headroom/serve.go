@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"context"
 	"errors"
 	"fmt"
@@ -19,16 +21,18 @@ type databaseFlags struct {
 
 type serverFlags struct {
 	databaseFlags
-	Data           string `help:"Directory of the spool, the embedded databases and the first API key." default:".data"`
-	ListenHTTP     string `help:"Console and API." default:":8080"`
-	ListenStatus   string `help:"Public status page." default:":8081"`
-	ListenOTLPHTTP string `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318"`
-	ListenOTLPGRPC string `name:"listen-otlp-grpc" help:"OTLP over gRPC." default:":4317"`
-	ListenInternal string `help:"Metrics, health and profiles." default:"127.0.0.1:9464"`
-	Name           string `help:"Your company's name, on the status page."`
-	ConsoleURL     string `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
-	StatusURL      string `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
-	MaxSpoolBytes  int64  `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 4 GiB."`
+	Data           string        `help:"Directory of the spool, the embedded databases and the first API key." default:".data"`
+	ListenHTTP     string        `help:"Console and API." default:":8080"`
+	ListenStatus   string        `help:"Public status page." default:":8081"`
+	ListenOTLPHTTP string        `name:"listen-otlp-http" help:"OTLP over HTTP." default:":4318"`
+	ListenOTLPGRPC string        `name:"listen-otlp-grpc" help:"OTLP over gRPC." default:":4317"`
+	ListenInternal string        `help:"Metrics, health and profiles." default:"127.0.0.1:9464"`
+	Name           string        `help:"Your company's name, on the status page."`
+	ConsoleURL     string        `name:"console-url" help:"Where people reach the console, for links in alerts. Default: the listener." placeholder:"URL"`
+	StatusURL      string        `name:"status-url" help:"Where people reach the status page, for links and feeds. Default: the listener." placeholder:"URL"`
+	MaxSpoolBytes  int64         `help:"Most that the spool may hold, in bytes; beyond it ingest answers 503. Default: 4 GiB."`
+	MaxSpoolAge    time.Duration `help:"Age of what waits for ClickHouse in the spool, beyond which ingest answers 503, such as 6h. Default: no limit."`
+	KeepQuarantine time.Duration `help:"After how long files that were put aside are removed, such as 720h. Default: never."`
 
 	Quota []string `help:"What a tenant or API key may send, such as starter.spans-per-second=10000. May be repeated." sep:"," placeholder:"WHOM.NAME=VALUE"`
 
@@ -44,7 +48,7 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		ListenHTTP: f.ListenHTTP, ListenStatus: f.ListenStatus, ListenOTLPHTTP: f.ListenOTLPHTTP, ListenOTLPGRPC: f.ListenOTLPGRPC,
 		ListenInternal: f.ListenInternal,
 		ClickHouse:     f.ClickHouse, Postgres: f.Postgres,
-		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, Quota: f.Quota,
+		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, MaxSpoolAge: f.MaxSpoolAge, KeepQuarantine: f.KeepQuarantine, Quota: f.Quota,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		Out:   os.Stdout, Logger: log,
 	}
