@@ -62,7 +62,11 @@ func (c *Collector) readBody(r *http.Request, key int64) (*body, error) {
 	if r.ContentLength > int64(c.opts.MaxBody) {
 		return b, c.tooLarge()
 	}
-	return b, b.read(r.Body, "Content-Encoding", r.Header.Get("Content-Encoding"))
+	var src io.Reader = r.Body
+	if r.ContentLength > 0 {
+		src = &exactly{src, r.ContentLength}
+	}
+	return b, b.read(src, "Content-Encoding", r.Header.Get("Content-Encoding"))
 }
 
 func (c *Collector) newBody(key int64) *body {
@@ -75,6 +79,9 @@ func (c *Collector) newBody(key int64) *body {
 const (
 	firstStep = 4 << 10
 	lastStep  = 64 << 10
+	// After so much of a body of known size, its rest is one step: a large one would else leave several times its size
+	// behind while its memory grows.
+	trustAfter = 1 << 20
 )
 
 // read reads src to its end and uncompresses it. encoding is what the named header says.
@@ -104,10 +111,18 @@ func (b *body) read(src io.Reader, header, encoding string) error {
 // readAll appends all of src to dst, which is one of b's buffers. An error of src is returned as it is.
 func (b *body) readAll(dst *bytes.Buffer, src io.Reader) error {
 	limit := b.c.opts.MaxBody
+	announced, _ := src.(*exactly)
 	for {
 		step := int64(min(max(dst.Len(), firstStep), lastStep))
+		exact := announced != nil && dst.Len() >= trustAfter && announced.left > step
+		if exact {
+			step = announced.left
+		}
 		if err := b.reserve(step); err != nil {
 			return err
+		}
+		if exact {
+			dst.Grow(int(step) + bytes.MinRead)
 		}
 		n, err := io.CopyN(dst, src, step)
 		if dst.Len() > limit {
@@ -121,6 +136,24 @@ func (b *body) readAll(dst *bytes.Buffer, src io.Reader) error {
 			return err
 		}
 	}
+}
+
+// exactly reads the next left bytes of src. That src ends before is io.ErrUnexpectedEOF.
+type exactly struct {
+	src  io.Reader
+	left int64
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.src.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	if errors.Is(err, io.EOF) && e.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 func (c *Collector) tooLarge() error {

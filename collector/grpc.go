@@ -101,21 +101,3 @@ func (b *body) readMessage(src io.Reader, encoding string) error {
 	}
 	return nil
 }
-
-// exactly reads the next left bytes of src. That src ends before is io.ErrUnexpectedEOF.
-type exactly struct {
-	src  io.Reader
-	left int64
-}
-
-func (e *exactly) Read(p []byte) (int, error) {
-	if e.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := e.src.Read(p[:min(int64(len(p)), e.left)])
-	e.left -= int64(n)
-	if errors.Is(err, io.EOF) && e.left > 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
