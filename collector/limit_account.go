@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nexis-limited/headroom/tenant"
 )
@@ -24,10 +25,7 @@ type account struct {
 	slow    float64 // log2 of the nanoseconds that 99 of 100 roots take at most
 	listed  bool    // in limiter.over
 	lately  usage   // since the last report
-
-	newSeries    float64 // tokens
-	seriesAt     int64
-	activeSeries int64
+	series  seriesTokens
 }
 
 // terms are a quota as numbers to calculate with.
@@ -85,8 +83,7 @@ const (
 func newAccount(id tenant.ID, t *terms, version uint64, now int64) *account {
 	a := &account{
 		id: id, version: version, terms: t, at: now, slow: firstSlow,
-		hard:      amount{}.plus(t.hard, t.burst),
-		newSeries: float64(t.quota.NewSeriesPerHour), seriesAt: now,
+		hard: amount{}.plus(t.hard, t.burst), series: newSeriesTokens(&t.quota, now),
 	}
 	a.main = sampler{tokens: amount{}.plus(t.soft, t.burst), opened: now}
 	a.extra = a.main
@@ -105,7 +102,7 @@ func (a *account) settle(l *limiter, u *usage, now int64) verdict {
 	a.main.charge(u.offered, u.kept)
 	a.extra.charge(u.extra, u.stored)
 	a.slow = max(0, min(a.slow+slowStep*(0.99*float64(u.slower)-0.01*float64(u.faster)), 62))
-	seconds := a.elapsed(now)
+	seconds := elapsed(&a.at, now)
 	a.hard = a.hard.plus(t.hard, seconds).within(amount{}.plus(t.hard, -1), amount{}.plus(t.hard, t.burst))
 	a.main.refill(t.soft, t.burst, seconds)
 	a.extra.refill(t.soft, t.burst, seconds)
@@ -131,18 +128,14 @@ func (u *usage) add(v *usage) {
 	u.refused += v.refused
 }
 
-// elapsed returns the seconds since it was last called. Requests that decode side by side bring times that differ a little; a
-// clock that went far back is followed. Neither adds anything.
-func (a *account) elapsed(now int64) float64 {
-	d := now - a.at
-	if d < -1e9 {
-		a.at = now
+// elapsed returns the seconds since at, and sets it. Requests that are decoded side by side bring times that differ a
+// little; a clock that went far back is followed. Neither adds anything.
+func elapsed(at *int64, now int64) float64 {
+	d := now - *at
+	if d > 0 || d < -int64(time.Minute) {
+		*at = now
 	}
-	if d <= 0 {
-		return 0
-	}
-	a.at = now
-	return float64(d) / 1e9
+	return float64(max(d, 0)) / 1e9
 }
 
 // refusal says why spans are refused.

@@ -75,9 +75,7 @@ func (k *keyLimits) tokens(key int64, rate amount, now int64) *keyTokens {
 		t = &keyTokens{left: amount{}.plus(rate, keyBurst), at: now}
 		k.keys[key] = t
 	}
-	seconds := max(0, float64(now-t.at)/1e9)
-	t.left = t.left.plus(rate, seconds).within(amount{}.plus(rate, -keyDebt), amount{}.plus(rate, keyBurst))
-	t.at = now
+	t.left = t.left.plus(rate, elapsed(&t.at, now)).within(amount{}.plus(rate, -keyDebt), amount{}.plus(rate, keyBurst))
 	return t
 }
 

@@ -8,13 +8,11 @@ var limitMetrics = struct {
 	sampledAway *vm.Counter
 	otherRoutes *vm.Counter
 	overKey     *vm.Counter
-	series      *vm.Counter
 	planErrors  *vm.Counter
 }{
 	sampledAway: vm.NewCounter("headroom_collector_sampled_away_spans_total"),
 	otherRoutes: vm.NewCounter("headroom_collector_other_route_requests_total"),
 	overKey:     vm.NewCounter("headroom_collector_over_key_quota_requests_total"),
-	series:      vm.NewCounter("headroom_collector_refused_series_total"),
 	planErrors:  vm.NewCounter("headroom_collector_plan_refresh_errors_total"),
 }
 

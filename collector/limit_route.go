@@ -90,8 +90,7 @@ func (r *routes) spend(spender uint64, perHour float64, now int64) bool {
 		t = &routeTokens{left: perHour, at: now}
 		r.spent[spender] = t
 	}
-	t.left = min(t.left+perHour*max(0, time.Duration(now-t.at).Hours()), perHour)
-	t.at = now
+	t.left = min(t.left+perHour*elapsed(&t.at, now)/3600, perHour)
 	if t.left < 1 {
 		return false
 	}

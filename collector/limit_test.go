@@ -83,9 +83,8 @@ func TestWholeTracesAreSampled(t *testing.T) {
 			if cols.requests.status.Rows() != 100 || cols.load.calls.Rows() != 100 {
 				rt.Fatalf("%d requests and %d calls of 100 each were counted", cols.requests.status.Rows(), cols.load.calls.Rows())
 			}
-			attributes := cols.spans.attributes
-			if out.sampledAway != len(all)-rows || attributes.Rows() != rows || rows > 0 && attributes.ends[rows-1] != uint64(attributes.values.rows) {
-				rt.Fatalf("%d of %d spans sampled away, %d rows, %d rows of attributes", out.sampledAway, len(all), rows, attributes.Rows())
+			if attributes := cols.spans.attributeValues.rows; out.sampledAway != len(all)-rows || attributes != rows {
+				rt.Fatalf("%d of %d spans sampled away, %d rows, %d rows of attributes", out.sampledAway, len(all), rows, attributes)
 			}
 			spans, stored = spans+len(all), stored+rows
 			if before != a.main.level || extraBefore > 0 || a.extra.level > 0 {

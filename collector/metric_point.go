@@ -227,6 +227,9 @@ func (d *decoder) nameSeries(s seriesDay, suffix, key, value string, kind series
 	if d.expanded += size; d.expanded > d.opts.maxExpansion {
 		return d.refusePoint(badLabels, "labels", "", "of the request's new series are too large together: send smaller batches")
 	}
+	if !d.admitSeries(s) {
+		return false
+	}
 	mc := &d.cols.metric
 	c := &mc.series
 	c.day.Append(s.day)

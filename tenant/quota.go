@@ -20,7 +20,7 @@ type Quota struct {
 	HardLimit        int64 // a multiple of both rates: spans beyond are refused; its bursts are as long
 	NewRoutesPerHour int64 // that a service shows with this tenant's requests; further ones are counted as the route "other"
 	NewSeriesPerHour int64 // metric series that were not seen before; points of further ones are refused
-	ActiveSeries     int64 // metric series at a time; points of further ones are refused
+	ActiveSeries     int64 // metric series on one day (UTC); points of further ones are refused
 }
 
 // KeyQuota is what all that share one API key may send to one collector. Beyond it requests get 503 with Retry-After, so
