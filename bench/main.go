@@ -145,11 +145,13 @@ func sweep(ctx context.Context, o options) error {
 	for _, p := range []peerSettings{
 		{name: "every request an insert"},
 		{name: "every request, gathered by ClickHouse", async: true},
-		{name: "batches of 10,000, 2 inserts at a time", batch: 10_000, consumers: 2},
 		{name: "batches of 10,000, 4 inserts at a time", batch: 10_000, consumers: 4},
 		{name: "batches of 20,000, 2 inserts at a time", batch: 20_000, consumers: 2},
 		{name: "batches of 20,000, 4 inserts at a time", batch: 20_000, consumers: 4},
 		{name: "batches of 50,000, 2 inserts at a time", batch: 50_000, consumers: 2},
+		{name: "batches of 50,000, 4 inserts at a time", batch: 50_000, consumers: 4},
+		{name: "batches of 100,000, 2 inserts at a time", batch: 100_000, consumers: 2},
+		{name: "batches of 100,000, 4 inserts at a time", batch: 100_000, consumers: 4},
 	} {
 		o.peer = p
 		r, err := oneRun(ctx, o, "otelcol")

@@ -30,7 +30,7 @@ func printRun(n int, r *result) {
 
 func tableOf(system string) string {
 	if system == "headroom" {
-		return "spans"
+		return "trace_spans"
 	}
 	return "otel_traces"
 }

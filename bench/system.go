@@ -58,7 +58,7 @@ func startHeadroom(ctx context.Context, binary, packages, dir string) (*system, 
 	if err != nil {
 		return nil, err
 	}
-	s := &system{name: "headroom", url: "http://" + addresses[2] + "/v1/traces", table: "spans", pid: cmd.Process.Pid,
+	s := &system{name: "headroom", url: "http://" + addresses[2] + "/v1/traces", table: "trace_spans", pid: cmd.Process.Pid,
 		internal: "http://" + addresses[3], stop: stop}
 	if err := s.findHeadroom(dir); err != nil {
 		return nil, errors.Join(err, stop())

@@ -9,8 +9,7 @@ import (
 
 const minuteNanos = uint64(time.Minute)
 
-// appendSpan appends the checked span of d to spans, if it is to be kept, and to requests or load_1m when it is one. The
-// attributes of one to be kept are in their column already.
+// appendSpan appends the checked span of d to trace_spans, if it is to be kept, and to requests or load_1m when it is one.
 func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 	s, r := &d.span, &d.res
 	var (
@@ -77,22 +76,12 @@ func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 	c.duration.Append(duration)
 	c.message.append(d.text(s.message))
 	c.exception.append(d.text(s.exception))
-	c.attributes.endRow()
-	d.appendResource()
-}
-
-// appendResource repeats the resource's attributes for a span. A small body with a large resource and many tiny spans
-// would come to gigabytes, so a request that expands too much has spans without them.
-func (d *decoder) appendResource() {
-	c, r := &d.cols.spans.resource, &d.res
-	if d.expanded += len(r.values.buf) + 4*len(r.keys); d.expanded > d.opts.maxExpansion {
-		d.out.clipped++
-	} else {
-		c.keys.keys = append(c.keys.keys, r.keys...)
-		c.values.buf = append(c.values.buf, r.values.buf...)
-		c.values.rows += r.values.rows
+	c.attributeKeys.keys = append(c.attributeKeys.keys, c.attributeKeys.keyOf(d.attributes.keys))
+	c.attributeValues.append(d.attributes.values)
+	if !r.keyed {
+		r.key, r.keyed = c.resource.keyOf(r.text()), true
 	}
-	c.endRow()
+	c.resource.keys = append(c.resource.keys, r.key)
 }
 
 var noParent [8]byte

@@ -264,7 +264,7 @@ func reuse(buf []byte) []byte {
 }
 
 func (c *committer) recycle(cols *columns) {
-	if cap(cols.spans.attributes.values.buf)+cap(cols.spans.resource.values.buf) > maxKept {
+	if cap(cols.spans.attributeValues.buf) > maxKept {
 		return
 	}
 	cols.reset()

@@ -139,7 +139,7 @@ func TestTableThatRefusesASegmentForGood(t *testing.T) {
 	t.Parallel()
 	db := testenv.NewClickHouse(t)
 	dir := t.TempDir()
-	runSQL(t, db, "ALTER TABLE spans ADD CONSTRAINT trap CHECK span_id != unhex('0123456789abcdef')",
+	runSQL(t, db, "ALTER TABLE trace_spans ADD CONSTRAINT trap CHECK span_id != unhex('0123456789abcdef')",
 		"ALTER TABLE requests MODIFY SETTING non_replicated_deduplication_window = 1",
 		"ALTER TABLE load_1m MODIFY SETTING non_replicated_deduplication_window = 1")
 	c, err := New(Options{ClickHouseDSN: db.DSN, Dir: dir, Auth: keys{}, Logger: testLogger(t), Linger: time.Millisecond,
@@ -176,7 +176,7 @@ func TestTableThatRefusesASegmentForGood(t *testing.T) {
 	if err := os.Rename(aside[0], filepath.Join(dir, filepath.Base(aside[0]))); err != nil {
 		t.Fatal(err)
 	}
-	runSQL(t, db, "ALTER TABLE spans DROP CONSTRAINT trap")
+	runSQL(t, db, "ALTER TABLE trace_spans DROP CONSTRAINT trap")
 	r = start(t, db, dir)
 	r.awaitEmptySpool(t)
 	r.sendBody(t, body) // is still known
@@ -192,14 +192,14 @@ func TestRestartKnowsWhichTablesHaveASegment(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	dir := t.TempDir()
 	runSQL(t, db, "ALTER TABLE requests MODIFY SETTING non_replicated_deduplication_window = 1",
-		"ALTER TABLE spans RENAME COLUMN exception TO another")
+		"ALTER TABLE trace_spans RENAME COLUMN exception TO another")
 	for range 3 {
 		r := start(t, db, dir, func(o *Options) { o.StopTimeout = time.Millisecond })
 		r.send(t, mixed(8, 1)...)
 		awaitIdle(t, r)
 		r.stop()
 	}
-	runSQL(t, db, "ALTER TABLE spans RENAME COLUMN another TO exception")
+	runSQL(t, db, "ALTER TABLE trace_spans RENAME COLUMN another TO exception")
 	r := start(t, db, dir)
 	r.awaitEmptySpool(t)
 	if got, want := countAll(t, db), wantMixed(24); got != want {
@@ -239,7 +239,7 @@ func TestClickHouseThatTakesNothing(t *testing.T) {
 	f("too many parts",
 		[]string{"SYSTEM STOP MERGES requests", "ALTER TABLE requests MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1, max_delay_to_insert = 1"},
 		[]string{"ALTER TABLE requests RESET SETTING parts_to_throw_insert, parts_to_delay_insert, max_delay_to_insert", "SYSTEM START MERGES requests"})
-	f("table away", []string{"RENAME TABLE spans TO spans_away"}, []string{"RENAME TABLE spans_away TO spans"})
+	f("table away", []string{"RENAME TABLE trace_spans TO spans_away"}, []string{"RENAME TABLE spans_away TO trace_spans"})
 	f("read-only", []string{"ALTER TABLE requests MODIFY SETTING table_readonly = 1"}, []string{"ALTER TABLE requests MODIFY SETTING table_readonly = 0"})
 }
 

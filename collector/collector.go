@@ -173,7 +173,7 @@ func New(o Options) (*Collector, error) {
 const (
 	maxBatch     = 4 << 20  // bytes of bodies that make a batch which does not wait for more
 	maxLane      = 32 << 20 // bytes of columns after which a lane takes no more before they are stored
-	maxExpansion = 64 << 20 // bytes of resource attributes that one request may come to
+	maxExpansion = 64 << 20 // bytes of what metrics' points share, repeated, that one request may come to
 )
 
 // Run stores what arrives until ctx is done. Then it commits what was accepted, refuses the rest with 503, and empties

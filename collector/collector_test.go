@@ -213,7 +213,7 @@ func countAll(t testing.TB, db *testenv.ClickHouse) (c counts) {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
-	scan("SELECT count() FROM spans", &c.spans)
+	scan("SELECT count() FROM trace_spans", &c.spans)
 	scan("SELECT count(), sum(error) FROM requests", &c.requests, &c.errors)
 	scan("SELECT sum(requests), sum(errors), sum(arraySum(mapValues(histogram))) FROM latency_1m", &c.minuteRequests, &c.minuteErrors, &c.minuteHist)
 	scan("SELECT sum(requests), sum(errors), sum(arraySum(mapValues(histogram))) FROM latency_1h", &c.hourRequests, &c.hourErrors, &c.hourHist)
@@ -274,7 +274,7 @@ func TestStoresSpansRequestsAndLoad(t *testing.T) {
 	if err := db.Conn.QueryRow(t.Context(), `
 		SELECT concat(hex(trace_id), ' ', hex(span_id), ' ', hex(parent_span_id), ' ', name, ' ', toString(kind), ' ', status_message, ' ', exception, ' ',
 			attributes['http.route'], ' ', attributes['http.response.status_code'], ' ', resource['service.name'], ' ', toString(length(resource)))
-		FROM spans WHERE error = 1`).Scan(&got); err != nil {
+		FROM trace_spans WHERE error = 1`).Scan(&got); err != nil {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("%X %X 0000000000000000 GET /pay 2 no stock boom /pay 503 checkout 4", failed.TraceId, failed.SpanId); got != want {

@@ -49,30 +49,53 @@ type dictColumn struct {
 	// of the lookups.
 	next []uint32
 	prev uint32
+	size int // bytes of values
 }
 
 // key returns the key of v, which may alias a request body. Invalid UTF-8 is replaced.
 func (c *dictColumn) key(v []byte) uint32 {
+	k, ok := c.find(v)
+	switch {
+	case ok:
+		return k
+	case !utf8.Valid(v):
+		return c.key(bytes.ToValidUTF8(v, []byte(replacement)))
+	}
+	return c.add(v)
+}
+
+// keyOf returns the key of v, whatever its bytes are.
+func (c *dictColumn) keyOf(v []byte) uint32 {
+	if k, ok := c.find(v); ok {
+		return k
+	}
+	return c.add(v)
+}
+
+func (c *dictColumn) find(v []byte) (uint32, bool) {
 	if len(c.values) > 0 {
 		if guess := c.next[c.prev]; c.values[guess] == string(v) {
 			c.prev = guess
-			return guess
+			return guess, true
 		}
 	}
 	k, ok := c.index[string(v)]
-	if !ok {
-		if !utf8.Valid(v) {
-			return c.key(bytes.ToValidUTF8(v, []byte(replacement)))
-		}
-		if c.index == nil {
-			c.index = make(map[string]uint32)
-		}
-		s := string(v)
-		k = uint32(len(c.values))
-		c.index[s] = k
-		c.values = append(c.values, s)
-		c.next = append(c.next, k)
+	if ok {
+		c.next[c.prev] = k
+		c.prev = k
 	}
+	return k, ok
+}
+
+func (c *dictColumn) add(v []byte) uint32 {
+	if c.index == nil {
+		c.index = make(map[string]uint32)
+	}
+	s, k := string(v), uint32(len(c.values))
+	c.index[s] = k
+	c.values = append(c.values, s)
+	c.size += len(s)
+	c.next = append(c.next, k)
 	c.next[c.prev] = k
 	c.prev = k
 	return k
@@ -101,7 +124,7 @@ func (c *dictColumn) Reset() {
 	c.keys = c.keys[:0]
 	clear(c.index)
 	clear(c.values)
-	c.values, c.next, c.prev = c.values[:0], c.next[:0], 0
+	c.values, c.next, c.prev, c.size = c.values[:0], c.next[:0], 0, 0
 }
 
 // The format of a LowCardinality column, as ch-go's col_low_cardinality.go has it: a version in the state, then flags

@@ -28,7 +28,7 @@ type decodeOptions struct {
 	maxValue         int // bytes of an attribute's value, a message
 	maxName          int // bytes of a name, a route, an attribute's key
 	maxAttributes    int // of a span
-	maxExpansion     int // bytes of resource attributes, repeated for each span, that one request may come to
+	maxExpansion     int // bytes of what points share, repeated for each, that one request may come to
 	maxLabels        int // bytes of the labels of a series
 	maxBuckets       int // of a histogram
 }
@@ -43,11 +43,12 @@ type decoder struct {
 	limits spanLimits
 
 	oldest, newest uint64 // bounds of a span's start and end, Unix nanoseconds
-	expanded       int    // bytes of resource attributes so far
+	expanded       int    // bytes of what metrics' points share, so far
 
-	res     resource
-	span    spanFields
-	scratch []byte
+	res        resource
+	span       spanFields
+	attributes joined // of span
+	scratch    []byte
 
 	metric     metricState
 	named      *namedSeries // shared by all decoders
@@ -58,9 +59,19 @@ type decoder struct {
 type resource struct {
 	product, service, version []byte
 	tenant                    owner
-	// its attributes, encoded for the column spans.resource, to be copied into every row
-	keys   []uint32
-	values stringColumn
+
+	attributes joined
+	key        uint32 // of its attributes in the column resource_attributes, once it is keyed
+	keyed      bool
+}
+
+// text returns the resource's attributes as one value. It is to be asked for once.
+func (r *resource) text() []byte {
+	if r.attributes.n == 0 {
+		return nil
+	}
+	r.attributes.keys = append(append(r.attributes.keys, joinHalves), r.attributes.values...)
+	return r.attributes.keys
 }
 
 // spanFields are the fields of the span being decoded.
@@ -69,7 +80,6 @@ type spanFields struct {
 	name, message, exception  []byte
 	kind, status              int32
 	start, end                uint64
-	attributes                int
 	tenant                    owner
 	facts                     facts
 }
@@ -114,7 +124,7 @@ func (d *decoder) traces(src []byte) (err error) {
 
 // resourceSpans goes over the message twice: protobuf lets the resource come after its spans.
 func (d *decoder) resourceSpans(data []byte) (err error) {
-	d.res = resource{keys: d.res.keys[:0], values: stringColumn{buf: d.res.values.buf[:0]}}
+	d.res = resource{attributes: d.res.attributes.reset()}
 	var fc easyproto.FieldContext
 	for src := data; len(src) > 0; {
 		if src, err = fc.NextField(src); err != nil {
@@ -164,13 +174,8 @@ func (d *decoder) resource(src []byte) (err error) {
 			d.res.version = v.str()
 		}
 		d.res.tenant.learn(d.opts.tenantAttributes, key, &v)
-		if len(d.res.keys) < d.opts.maxAttributes {
-			d.res.keys = append(d.res.keys, d.cols.spans.resource.keys.key(d.name(key)))
-			if err := d.appendValue(&d.res.values, &v); err != nil {
-				return err
-			}
-		} else {
-			d.out.clipped++
+		if err := d.join(&d.res.attributes, key, &v); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -192,12 +197,12 @@ func (d *decoder) scopeSpans(src []byte) (err error) {
 	return nil
 }
 
-// oneSpan appends the span's attributes as it meets them, and its row when it has seen and checked all; the attributes
-// of a span that is refused are cut off again.
+// oneSpan appends the span's row when it has seen and checked all of it.
 func (d *decoder) oneSpan(src []byte) (err error) {
 	s := &d.span
 	*s = spanFields{facts: facts{grpcCode: -1}}
-	m, size := d.cols.spans.attributes.mark(), len(src)
+	d.attributes = d.attributes.reset()
+	size := len(src)
 	var fc easyproto.FieldContext
 	for len(src) > 0 {
 		if src, err = fc.NextField(src); err != nil {
@@ -239,14 +244,10 @@ func (d *decoder) oneSpan(src []byte) (err error) {
 		}
 	}
 	id, ok := d.check()
-	keep := false
-	if ok {
-		keep, ok = d.admit(id, size)
+	if !ok {
+		return nil
 	}
-	if !keep {
-		d.cols.spans.attributes.cut(m)
-	}
-	if ok {
+	if keep, ok := d.admit(id, size); ok {
 		d.appendSpan(id, keep)
 	}
 	return nil
@@ -260,13 +261,7 @@ func (d *decoder) attribute(data []byte) error {
 	s := &d.span
 	s.facts.learn(key, &v)
 	s.tenant.learn(d.opts.tenantAttributes, key, &v)
-	if s.attributes++; s.attributes > d.opts.maxAttributes {
-		d.out.clipped++
-		return nil
-	}
-	attrs := &d.cols.spans.attributes
-	attrs.keys.append(d.name(key))
-	return d.appendValue(&attrs.values, &v)
+	return d.join(&d.attributes, key, &v)
 }
 
 // event takes the message of the first event that is an exception.
@@ -389,19 +384,6 @@ func (d *decoder) text(v []byte) []byte {
 		d.out.clipped++
 	}
 	return valid(v)
-}
-
-func (d *decoder) appendValue(c *stringColumn, v *value) error {
-	if v.kind == valueString {
-		c.append(d.text(v.data))
-		return nil
-	}
-	var err error
-	if d.scratch, err = v.appendText(d.scratch[:0]); err != nil {
-		return fmt.Errorf("cannot read the value of an attribute: %w", err)
-	}
-	c.append(d.text(d.scratch))
-	return nil
 }
 
 func setBytes(fc *easyproto.FieldContext, dst *[]byte) {

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -120,8 +121,10 @@ func FuzzDecode(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if m := cols.spans.attributes; len(m.keys.keys) != m.values.rows {
-			t.Fatalf("%d keys and %d values of attributes", len(m.keys.keys), m.values.rows)
+		for i, a := range attributesOf(cols) {
+			if len(a[0]) != len(a[1]) {
+				t.Fatalf("span %d has %d keys and %d values of attributes", i, len(a[0]), len(a[1]))
+			}
 		}
 		if !utf8.Valid(cols.spans.exception.buf) && len(cols.spans.exception.buf) < 100 && cols.spans.exception.rows == 1 && cols.spans.exception.buf[0] < 100 {
 			t.Fatalf("invalid UTF-8 was kept: %q", cols.spans.exception.buf)
@@ -201,4 +204,21 @@ func BenchmarkDecodeAndEncode(b *testing.B) {
 		cols.reset()
 	}
 	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "spans/s")
+}
+
+// attributesOf returns the keys and values of each span's attributes.
+func attributesOf(cols *columns) [][2][]string {
+	c := &cols.spans
+	spans := make([][2][]string, 0, len(c.attributeKeys.keys))
+	for values := c.attributeValues.buf; len(spans) < len(c.attributeKeys.keys); {
+		size, n := binary.Uvarint(values)
+		value := string(values[n : n+int(size)])
+		values = values[n+int(size):]
+		var a [2][]string
+		if keys := c.attributeKeys.values[c.attributeKeys.keys[len(spans)]]; keys != "" {
+			a = [2][]string{strings.Split(keys, "\xff"), strings.Split(value, "\xff")}
+		}
+		spans = append(spans, a)
+	}
+	return spans
 }

@@ -140,6 +140,9 @@ func withoutURL(err error) error {
 }
 
 func insertQuery(t table) string {
+	if t == tableFormerSpans {
+		return "INSERT INTO spans (" + formerSpanColumns + ") FORMAT Native"
+	}
 	in, _ := emptyColumns.input(t)
 	names := make([]string, len(in))
 	for i, c := range in {
@@ -147,6 +150,10 @@ func insertQuery(t table) string {
 	}
 	return "INSERT INTO " + tableNames[t] + " (" + strings.Join(names, ", ") + ") FORMAT Native"
 }
+
+// formerSpanColumns are those of the blocks that an older headroom left in the spool.
+const formerSpanColumns = "ts, trace_id, span_id, parent_span_id, product, tenant, service, version, name, kind, route, status, error, " +
+	"duration_ns, status_message, exception, attributes, resource"
 
 // emptyColumns only lends its names.
 var emptyColumns = newColumns()

@@ -13,17 +13,18 @@ import (
 type table uint8
 
 const (
-	tableRequests table = iota
-	tableSpans
+	tableRequests    table = iota
+	tableFormerSpans       // before migration 4: only spools that an older headroom left hold it
 	tableLoad
 	tableSeries
 	tablePoints
 	tableHistograms
 	tableResources
+	tableSpans
 	tables // how many there are
 )
 
-var tableNames = [tables]string{"requests", "spans", "load_1m", "metric_series", "metric_points", "metric_histograms", "resource_points"}
+var tableNames = [tables]string{"requests", "spans", "load_1m", "metric_series", "metric_points", "metric_histograms", "resource_points", "trace_spans"}
 
 // columns holds decoded rows for all tables until they are written. It is reused.
 type columns struct {
@@ -79,7 +80,11 @@ type spanColumns struct {
 	error                                          proto.ColUInt8
 	duration                                       proto.ColUInt64
 	message, exception                             stringColumn
-	attributes, resource                           mapColumn
+	// Attributes are joined to two values, those of a resource to one, which most spans share: see joined. A Map costs
+	// ClickHouse five times as much to insert and to merge.
+	attributeKeys   dictColumn
+	attributeValues stringColumn
+	resource        dictColumn
 }
 
 func (c *spanColumns) input() proto.Input {
@@ -100,8 +105,9 @@ func (c *spanColumns) input() proto.Input {
 		{Name: "duration_ns", Data: &c.duration},
 		{Name: "status_message", Data: &c.message},
 		{Name: "exception", Data: &c.exception},
-		{Name: "attributes", Data: &c.attributes},
-		{Name: "resource", Data: &c.resource},
+		{Name: "attribute_keys", Data: &c.attributeKeys},
+		{Name: "attribute_values", Data: &c.attributeValues},
+		{Name: "resource_attributes", Data: &c.resource},
 	}
 }
 
@@ -135,18 +141,16 @@ func (c *loadColumns) cut(rows int) {
 
 // mark is a place in the columns to cut back to.
 type mark struct {
-	requests, spans, load    int
-	message, exception       int // sizes in bytes
-	attributes, resourceMark mapMark
-	metric                   metricMark
+	requests, spans, load          int
+	message, exception, attributes int // sizes in bytes
+	metric                         metricMark
 }
 
 func (c *columns) mark() mark {
 	return mark{
 		requests: c.requests.status.Rows(), spans: c.spans.kind.Rows(), load: c.load.calls.Rows(),
 		message: len(c.spans.message.buf), exception: len(c.spans.exception.buf),
-		attributes: c.spans.attributes.mark(), resourceMark: c.spans.resource.mark(),
-		metric: c.metric.mark(),
+		attributes: len(c.spans.attributeValues.buf), metric: c.metric.mark(),
 	}
 }
 
@@ -160,14 +164,13 @@ func (c *columns) cut(m mark) {
 	for _, f := range []*fixedColumn{&s.traceID, &s.spanID, &s.parentID} {
 		f.cut(m.spans)
 	}
-	for _, d := range []*dictColumn{&s.product, &s.tenant, &s.service, &s.version, &s.name, &s.route} {
+	for _, d := range []*dictColumn{&s.product, &s.tenant, &s.service, &s.version, &s.name, &s.route, &s.attributeKeys, &s.resource} {
 		d.cut(m.spans)
 	}
 	s.kind, s.status, s.error, s.duration = s.kind[:m.spans], s.status[:m.spans], s.error[:m.spans], s.duration[:m.spans]
 	s.message.cut(m.message, m.spans)
 	s.exception.cut(m.exception, m.spans)
-	s.attributes.cut(m.attributes)
-	s.resource.cut(m.resourceMark)
+	s.attributeValues.cut(m.attributes, m.spans)
 }
 
 // size returns about how many bytes the columns hold: most are in those of spans.
@@ -175,8 +178,7 @@ func (c *columns) size() int {
 	const fixed = 128 // bytes of a span's row in columns of fixed width, with those of its request
 	s := &c.spans
 	return fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) +
-		len(s.attributes.values.buf) + 4*len(s.attributes.keys.keys) + len(s.resource.values.buf) + 4*len(s.resource.keys.keys) +
-		c.metric.size()
+		len(s.attributeValues.buf) + s.attributeKeys.size + s.resource.size + c.metric.size()
 }
 
 // oldest returns the earliest time of a row, in Unix nanoseconds.
@@ -205,6 +207,8 @@ func (c *columns) input(t table) (proto.Input, int) {
 	switch t {
 	case tableRequests:
 		return c.requests.input(), c.requests.status.Rows()
+	case tableFormerSpans:
+		return nil, 0
 	case tableSpans:
 		return c.spans.input(), c.spans.kind.Rows()
 	case tableLoad:

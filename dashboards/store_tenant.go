@@ -3,6 +3,7 @@ package dashboards
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -121,14 +122,17 @@ type failedRequest struct {
 // failed returns the tenant's newest failing requests of the window.
 func (s *store) failed(ctx context.Context, t tenant.ID, w window, limit int) ([]failedRequest, error) {
 	const entryKinds = "(2, 5)" // SERVER, CONSUMER
-	sql := `
-		SELECT ts, product, service, if(route = '', name, route), attributes['http.request.method'], version, status,
-			duration_ns, if(exception = '', status_message, exception), trace_id
-		FROM spans
-		WHERE tenant = @tenant AND ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC')
-			AND error = 1 AND kind IN ` + entryKinds + `
-		ORDER BY ts DESC
-		LIMIT @limit`
+	// The table spans holds what came before migration 4.
+	const from = `
+			SELECT ts, product, service, if(route = '', name, route) AS route, attributes['http.request.method'] AS method, version,
+				status, duration_ns, if(exception = '', status_message, exception) AS why, trace_id
+			FROM %s
+			WHERE tenant = @tenant AND ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC')
+				AND error = 1 AND kind IN ` + entryKinds + `
+			ORDER BY ts DESC
+			LIMIT @limit`
+	sql := "SELECT * FROM (" + fmt.Sprintf(from, "trace_spans") + ") UNION ALL SELECT * FROM (" + fmt.Sprintf(from, "spans") + `)
+		ORDER BY ts DESC LIMIT @limit`
 	var list []failedRequest
 	err := s.query(s.scoped(ctx, t), "the failing requests", sql, func(rows driver.Rows) error {
 		var r failedRequest

@@ -218,14 +218,18 @@ func TestSeriesSumsToTotalsAndSeesOneTenantOnly(t *testing.T) {
 func TestFailedRequests(t *testing.T) {
 	s, db := newTestStore(t)
 	end := time.Now().UTC().Truncate(time.Minute)
-	b, err := db.Conn.PrepareBatch(t.Context(), "INSERT INTO spans")
+	b, err := db.Conn.PrepareBatch(t.Context(), "INSERT INTO trace_spans")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Conn.Exec(t.Context(), `INSERT INTO spans (ts, trace_id, tenant, kind, error, status_message, attributes)
+		VALUES (?, 'abcdef0123456789', 'acme', 2, 1, 'of a former version', map('http.request.method', 'PUT'))`, end.Add(-10*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	add := func(age time.Duration, id tenant.ID, kind, failed uint8, message, exception string) {
 		t.Helper()
 		if err := b.Append(end.Add(-age), "0123456789abcdef", "01234567", "", "shop", string(id), "shop-svc", "1.0.0", "GET /a", kind, "/a",
-			uint16(503), failed, uint64(2*time.Second), message, exception, map[string]string{"http.request.method": "GET"}, map[string]string{}); err != nil {
+			uint16(503), failed, uint64(2*time.Second), message, exception, "http.request.method\xffx", "GET\xffy", ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,7 +247,7 @@ func TestFailedRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 2 || list[0].Error != "status" || list[1].Error != "no connection" {
+	if len(list) != 3 || list[0].Error != "status" || list[1].Error != "no connection" || list[2].Error != "of a former version" || list[2].Method != http.MethodPut {
 		t.Fatalf("got %+v", list)
 	}
 	if r := list[0]; r.TraceID != "30313233343536373839616263646566" || r.Took != 2*time.Second || r.Method != http.MethodGet || r.Status != 503 {

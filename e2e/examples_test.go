@@ -55,7 +55,7 @@ func TestExamplesOfOTLP(t *testing.T) {
 	}
 	ch := embedded(t, w.Headroom)
 	eventually(t, 20*time.Second, "the canonical span is stored", func() error {
-		got, err := ch.Query(t.Context(), "SELECT hex(trace_id), hex(span_id), hex(parent_span_id), name, kind, attributes['my.span.attr'] FROM spans WHERE service = 'canonical'")
+		got, err := ch.Query(t.Context(), "SELECT hex(trace_id), hex(span_id), hex(parent_span_id), name, kind, attributes['my.span.attr'] FROM trace_spans WHERE service = 'canonical'")
 		if want := "5B8EFFF798038103D269B633813FC60C\tEEE19B7EC3C1B174\tEEE19B7EC3C1B173\tI\\'m a server span\t2\tsome value"; err == nil && got != want {
 			err = fmt.Errorf("got %q, want %q", got, want)
 		}

@@ -174,7 +174,7 @@ func (l *load) wantStored(t *testing.T, h *harness.Headroom, ch harness.ClickHou
 	}{
 		{"requests", "count() FROM requests WHERE " + p, l.sent.requests},
 		{"requests, errors", "sum(error) FROM requests WHERE " + p, l.sent.errors},
-		{"spans", "count() FROM spans WHERE " + p, l.sent.spans},
+		{"spans", "count() FROM trace_spans WHERE " + p, l.sent.spans},
 		{"latency_1m", "sum(requests) FROM latency_1m WHERE " + p, l.sent.requests},
 		{"latency_1m, errors", "sum(errors) FROM latency_1m WHERE " + p, l.sent.errors},
 		{"latency_1m, histograms", "sum(arraySum(mapValues(histogram))) FROM latency_1m WHERE " + p, l.sent.requests},
