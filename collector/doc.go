@@ -1,7 +1,8 @@
-// Package collector receives OpenTelemetry traces and puts them into ClickHouse, each span once.
+// Package collector receives traces and metrics and puts them into ClickHouse, each span and point once.
 //
-// It owns the OTLP receivers, their limits, the decoders, the spool and the writer that empties the spool into the
-// tables requests, trace_spans and load_1m. It promises (docs/adr/0001):
+// It owns the receivers of OTLP and Prometheus remote-write, their limits, the decoders, the spool and the writer that
+// empties the spool into the tables requests, trace_spans, load_1m and those of metrics, and the vocabulary of resources
+// (docs/metrics.md). It promises (docs/adr/0001):
 //
 //   - A request that got its 200 is on disk: nothing acknowledged is lost, whatever process dies at whatever moment.
 //   - It is counted once, in the raw tables and in every rollup, however often an insert has to be repeated.

@@ -34,8 +34,8 @@ func (c *Collector) routes() http.Handler {
 // stray answers what is no request of ours: a person with a browser, an exporter whose address has a wrong path.
 func (c *Collector) stray(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) {
 	e := refusal{status: http.StatusNotFound, code: codeNotFound, message: fmt.Sprintf("There is nothing at %q. "+
-		"This is headroom's address for telemetry: POST OTLP to %s, %s or %s, as protobuf or JSON, or call it by gRPC.",
-		r.URL.Path, traces.path, metricPoints.path, logs.path)}
+		"This is headroom's address for telemetry: POST OTLP to %s, %s or %s, as protobuf or JSON, or call it by gRPC; POST Prometheus remote-write to %s.",
+		r.URL.Path, traces.path, metricPoints.path, logs.path, remoteWritePath)}
 	if _, pattern := mux.Handler(&http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host}); pattern != "/" {
 		w.Header().Set("Allow", http.MethodPost)
 		e.status, e.code = http.StatusMethodNotAllowed, codeUnimplemented

@@ -53,6 +53,8 @@ func (r *request2) build() *writev2.Request {
 	return &writev2.Request{Symbols: r.symbols.Symbols(), Timeseries: r.series}
 }
 
+func snappyOf(t testing.TB, r *request2) []byte { return snappy.Encode(nil, encode(t, r.build())) }
+
 func sampleAt(at time.Time, v float64) *writev2.TimeSeries {
 	return &writev2.TimeSeries{Samples: []*writev2.Sample{{Value: v, Timestamp: at.UnixMilli()}}}
 }
