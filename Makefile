@@ -72,6 +72,11 @@ bench: build ## Run the Go benchmarks, on real databases
 e2e: build $(OTELCOL) e2e/node_modules/.ready ## Run the end-to-end tests only, over the built binary and in Chromium
 	@$(RUN_E2E)
 
+.PHONY: fairness
+fairness: build ## Flood headroom as one tenant, for a minute, and see whether the others notice
+	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" HEADROOM_FAIRNESS_PHASE=10s $(BIN) --log-level=warn engines exec -- \
+		$(GO) test ./collector -count=1 -run TestFloodOfOneTenantChangesNothingForOthers -v
+
 .PHONY: screenshots
 screenshots: build e2e/node_modules/.ready ## Take the pictures in docs/images anew, of a demo
 	@HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(GO) run ./e2e/screenshots docs/images

@@ -90,7 +90,26 @@ func newAccount(id tenant.ID, t *terms, version uint64, now int64) *account {
 	return a
 }
 
-// settle charges what was used and, unless nothing more comes, says what holds next.
+// charge counts what was used.
+func (a *account) charge(u *usage) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count(u)
+}
+
+func (a *account) count(u *usage) {
+	a.hard = a.hard.plus(u.offered, -1)
+	a.main.charge(u.offered, u.kept)
+	if u.extra.spans > 0 {
+		a.extra.charge(u.extra, u.stored)
+	}
+	if u.slower+u.faster > 0 {
+		a.slow = max(0, min(a.slow+slowStep*(0.99*float64(u.slower)-0.01*float64(u.faster)), 62))
+	}
+	a.lately.add(u)
+}
+
+// settle charges what was used, and says what holds next.
 func (a *account) settle(l *limiter, u *usage, now int64) verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,10 +117,7 @@ func (a *account) settle(l *limiter, u *usage, now int64) verdict {
 		a.version, a.terms = p.version, l.termsOf(p, a.id)
 	}
 	t := a.terms
-	a.hard = a.hard.plus(u.offered, -1)
-	a.main.charge(u.offered, u.kept)
-	a.extra.charge(u.extra, u.stored)
-	a.slow = max(0, min(a.slow+slowStep*(0.99*float64(u.slower)-0.01*float64(u.faster)), 62))
+	a.count(u)
 	seconds := elapsed(&a.at, now)
 	a.hard = a.hard.plus(t.hard, seconds).within(amount{}.plus(t.hard, -1), amount{}.plus(t.hard, t.burst))
 	a.main.refill(t.soft, t.burst, seconds)
@@ -110,12 +126,14 @@ func (a *account) settle(l *limiter, u *usage, now int64) verdict {
 	a.extra.adjust(t.soft, t.burst, now)
 	v := verdict{
 		left: maxVerdict, refused: a.hard.spans <= 0 || a.hard.bytes <= 0,
-		level: a.main.level, extra: a.extra.level, slow: uint64(math.Exp2(a.slow)),
+		level: a.main.level, extra: a.extra.level,
+	}
+	if v.level > 0 {
+		v.slow = uint64(math.Exp2(a.slow))
 	}
 	if !v.refused && a.hard.spans < maxVerdict {
 		v.left = int32(math.Ceil(a.hard.spans))
 	}
-	a.lately.add(u)
 	if !a.listed && (v.refused || v.level > 0) {
 		a.listed = l.list(a)
 	}
