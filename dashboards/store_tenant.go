@@ -131,7 +131,7 @@ func (s *store) failed(ctx context.Context, t tenant.ID, w window, limit int) ([
 				AND error = 1 AND kind IN ` + entryKinds + `
 			ORDER BY ts DESC
 			LIMIT @limit`
-	sql := "SELECT * FROM (" + fmt.Sprintf(from, "trace_spans") + ") UNION ALL SELECT * FROM (" + fmt.Sprintf(from, "spans") + `)
+	sql := "SELECT * FROM ((" + fmt.Sprintf(from, "trace_spans") + ") UNION ALL (" + fmt.Sprintf(from, "spans") + `))
 		ORDER BY ts DESC LIMIT @limit`
 	var list []failedRequest
 	err := s.query(s.scoped(ctx, t), "the failing requests", sql, func(rows driver.Rows) error {
