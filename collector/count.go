@@ -7,19 +7,6 @@ func countLogRecords(body []byte) (int64, error) {
 	return countFields(body, 1, 2, 2)
 }
 
-// countDataPoints counts the points of ExportMetricsServiceRequest.resource_metrics.scope_metrics.metrics, whatever
-// their kind.
-func countDataPoints(body []byte) (n int64, err error) {
-	for _, kind := range []uint32{5, 7, 9, 10, 11} { // gauge, sum, histogram, exponential histogram, summary
-		k, err := countFields(body, 1, 2, 2, kind, 1)
-		if err != nil {
-			return 0, err
-		}
-		n += k
-	}
-	return n, nil
-}
-
 // countFields counts the messages that the path of field numbers leads to.
 func countFields(src []byte, path ...uint32) (n int64, err error) {
 	var fc easyproto.FieldContext

@@ -9,8 +9,8 @@ type seriesDay struct {
 }
 
 // namedSeries remembers which series have a row in metric_series for which day, so that a series is named once a day and
-// not with every point: its labels are many times as large. What it says it knows is stored. It is safe for
-// concurrent use.
+// not with every point: with six labels a point is 102 bytes before compression with its series' name, and 35 without,
+// 30 and 12 after. What it says it knows is stored. It is safe for concurrent use.
 //
 // It keeps two generations, each of at most max: a series that is met is in the young one or moves there, and when that is
 // full it becomes the old one. So what is not met any more is forgotten; a series that is forgotten too early is named

