@@ -23,9 +23,6 @@ func (c *Collector) ingest(req request) (answer, error) {
 		return refuseAll(req)
 	}
 	now := time.Now()
-	if err := c.limiter.keys.admit(req.from.KeyID, req.from.Name, len(req.body), c.limiter.time(now)); err != nil {
-		return answer{}, err
-	}
 	d := digestOf(req.signal.path, req.from.KeyID, req.body)
 	a, known, other := c.window.begin(d, now)
 	if other != nil {
@@ -45,7 +42,11 @@ func (c *Collector) ingest(req request) (answer, error) {
 	}()
 	// Not before: what was acknowledged already must be so again, also when nothing new is taken for longer than the
 	// client's request is remembered.
-	if err := c.spool.refusal(now); err != nil {
+	err := c.spool.refusal(now)
+	if err == nil {
+		err = c.limiter.keys.admit(req.from.KeyID, req.from.Name, len(req.body), c.limiter.time(now))
+	}
+	if err != nil {
 		settled = true
 		c.window.settle(d, answer{}, err)
 		return answer{}, err
@@ -53,7 +54,6 @@ func (c *Collector) ingest(req request) (answer, error) {
 	var (
 		b   *batch
 		out outcome
-		err error
 	)
 	c.decoding.do(req.from.KeyID, len(req.body), func() { b, out, err = c.committer.add(req, d, now) })
 	settled = true

@@ -165,6 +165,14 @@ func (a *account) refusal() error {
 	if a.hard.spans > 0 {
 		what, rate = "bytes of spans", q.BytesPerSecond
 	}
-	return fmt.Errorf("tenant %q sends more than %d %s a second, the hard limit: %d times what the plan %q allows",
-		a.id, rate*q.HardLimit, what, q.HardLimit, a.terms.plan)
+	return fmt.Errorf("%s sends more than %d %s a second, the hard limit: %d times what the plan %q allows",
+		a.name(), rate*q.HardLimit, what, q.HardLimit, a.terms.plan)
+}
+
+// name is how errors call the tenant.
+func (a *account) name() string {
+	if a.id == tenant.Untagged {
+		return "who names no tenant"
+	}
+	return fmt.Sprintf("tenant %q", a.id)
 }

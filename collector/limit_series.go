@@ -32,12 +32,12 @@ func (a *account) admitSeries(day uint16, isNew bool, now int64) error {
 		s.day, s.today = day, 0
 	}
 	if q.ActiveSeries > 0 && s.today >= q.ActiveSeries && day == s.day {
-		return fmt.Errorf("tenant %q has %d metric series today, the most that the plan %q allows (active-series)", a.id, s.today, a.terms.plan)
+		return fmt.Errorf("%s has %d metric series today, the most that the plan %q allows (active-series)", a.name(), s.today, a.terms.plan)
 	}
 	if isNew && perHour > 0 {
 		if s.fresh < 1 {
-			return fmt.Errorf("tenant %q shows more than %d new metric series an hour, the most that the plan %q allows (new-series-per-hour)",
-				a.id, q.NewSeriesPerHour, a.terms.plan)
+			return fmt.Errorf("%s shows more than %d new metric series an hour, the most that the plan %q allows (new-series-per-hour)",
+				a.name(), q.NewSeriesPerHour, a.terms.plan)
 		}
 		s.fresh--
 	}
