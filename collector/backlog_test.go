@@ -20,7 +20,7 @@ func TestBacklog(t *testing.T) {
 	t.Parallel()
 	db := testenv.NewClickHouse(t)
 	const maxSegment, clients = 64 << 10, 4
-	requests := 100 * faultRounds(t, 10) // of 40 spans
+	requests := 100 * faultRounds(t, 5) // of 40 spans
 	var (
 		away     atomic.Bool
 		mu       sync.Mutex
@@ -78,7 +78,7 @@ func TestBacklog(t *testing.T) {
 // However requests arrive, no partition of a table comes near the number of parts at which ClickHouse delays inserts
 // (1,000) or refuses them (3,000). Segments are sealed here 70 times as often as by default.
 func TestPartsStayFew(t *testing.T) {
-	const sealAfter, lasts, most = 10 * time.Millisecond, 2 * time.Second, 200
+	const sealAfter, lasts, most = 10 * time.Millisecond, time.Second, 200
 	f := func(name string, next func(i int) []*tracepb.Span) {
 		t.Run(name, func(t *testing.T) {
 			db := testenv.NewClickHouse(t)
