@@ -132,7 +132,7 @@ func TestEveryDiskStepOfAStartFails(t *testing.T) {
 // fail. After each, a healthy disk has to take what is not acknowledged yet, and everything has to be counted once.
 func eachStep(t *testing.T, wantSteps []string, scenario func(db *testenv.ClickHouse, dir string, d disk, c *client)) {
 	db := testenv.NewClickHouse(t)
-	const requests, spans = 5, 8
+	const requests, spans = 3, 8
 	type plan struct {
 		err     error
 		forEver bool

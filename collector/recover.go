@@ -82,6 +82,10 @@ func (s *spool) recoverSegment(seg *segment, e fs.DirEntry, newest bool, buf *[]
 		s.enqueue(seg)
 		return nil
 	}
+	if newest && neverSynced(mem, c) {
+		metrics.torn.Inc()
+		c.damaged = ""
+	}
 	if c.damaged == "" && !c.sealed && !newest {
 		metrics.truncated.Inc()
 		s.log.Error("a spool segment has lost its end, and maybe records that were acknowledged; its whole records are inserted",
@@ -101,6 +105,20 @@ func (s *spool) recoverSegment(seg *segment, e fs.DirEntry, newest bool, buf *[]
 		s.enqueue(seg)
 	}
 	return c.receipts()
+}
+
+// neverSynced says whether a file looks as if a crash of the machine had kept its size and lost its bytes from within the
+// header on: then no record of it was ever acknowledged.
+func neverSynced(src []byte, c contents) bool {
+	if len(c.records) > 0 || c.sealed || c.damaged == "" {
+		return false
+	}
+	for _, b := range src[min(headerSize, len(src)):] {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *contents) receipts() (rs []receipt) {
