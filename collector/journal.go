@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -31,13 +32,9 @@ const (
 	maxFrame      = 16 << 20 // more than a segment's receipts take
 )
 
-// load returns the receipts of all files, the oldest first. A torn end is ignored: the segment it was about to record is
+// load returns the receipts of all files among the directory's entries, the oldest first. A torn end is ignored: the segment it was about to record is
 // still there. The error names files that could not be read, or not all of them; the other receipts are returned with it.
-func (j *journal) load(now time.Time) ([]receipt, error) {
-	entries, err := j.disk.list(j.dir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the receipts in %q: %w", j.dir, err)
-	}
+func (j *journal) load(entries []fs.DirEntry, now time.Time) ([]receipt, error) {
 	var (
 		all    []receipt
 		unread error

@@ -18,7 +18,7 @@ func (s *spool) recover(now time.Time) ([]receipt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the spool: %w", err)
 	}
-	receipts, err := s.journal.load(now)
+	receipts, err := s.journal.load(entries, now)
 	if err != nil { // no reason to accept nothing
 		s.log.Error("requests of the last minutes that are sent again may be counted twice", "error", err)
 	}
