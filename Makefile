@@ -27,7 +27,7 @@ RUN_E2E = HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_OTELCOL="$(CURDIR)/$(OTELCOL)
 
 .PHONY: help
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Run headroom with a simulated company that pushes real OTLP
@@ -77,6 +77,25 @@ fuzz: ## Fuzz every decoder and parser for FUZZTIME each (30s)
 bench: build ## Run the Go benchmarks, on real databases
 	@HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- \
 		$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Each is a module of its own, so that what they need is nobody else's.
+.PHONY: bench-tools
+bench-tools: build
+	@cd bench && CGO_ENABLED=0 $(GO) build -o ../bin/bench .
+	@cd bench/otelcol && CGO_ENABLED=0 $(GO) build -o ../../bin/otelcol .
+
+.PHONY: bench-ingest
+bench-ingest: bench-tools ## Measure ingest beside the OpenTelemetry Collector: BENCHFLAGS="-runs 5 -length 20s" (docs/benchmarks.md)
+	@bin/bench $(BENCHFLAGS)
+
+.PHONY: profile-ingest
+profile-ingest: bench-tools ## Profile headroom under that load, into bin/profile
+	@bin/bench -only headroom -runs 1 -profile bin/profile $(BENCHFLAGS)
+	@$(GO) tool pprof -top -nodecount=40 bin/headroom bin/profile/cpu.prof
+
+.PHONY: profile-spans
+profile-spans: bench-tools ## Measure what each column of a span costs ClickHouse to insert, to merge and to keep
+	@bin/bench -columns $(BENCHFLAGS)
 
 .PHONY: e2e
 e2e: build $(OTELCOL) e2e/node_modules/.ready ## Run the end-to-end tests only, over the built binary and in Chromium

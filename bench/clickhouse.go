@@ -36,7 +36,8 @@ func parseDSN(dsn string) (*database, error) {
 
 // query runs a statement and returns the answer as text.
 func (d *database) query(ctx context.Context, sql string) (string, error) {
-	return d.send(ctx, sql, nil, nil)
+	answer, err := d.send(ctx, sql, nil, nil)
+	return strings.TrimSpace(answer), err
 }
 
 // send runs a statement with settings and a body for it.
@@ -63,7 +64,7 @@ func (d *database) send(ctx context.Context, sql string, settings map[string]str
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("cannot run %.200q: %s: %.500s", sql, resp.Status, answer)
 	}
-	return strings.TrimSpace(string(answer)), nil
+	return string(answer), nil
 }
 
 func (d *database) count(ctx context.Context, table string) (int64, error) {

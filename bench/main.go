@@ -40,7 +40,8 @@ type options struct {
 	runs                             int
 	only                             string
 	peer                             peerSettings
-	sweep                            bool
+	peerConnections                  int
+	sweep, columns                   bool
 }
 
 func run(ctx context.Context) error {
@@ -54,13 +55,14 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&o.pacedLength, "paced-length", 10*time.Second, "how long to send at half that rate; 0 leaves it out")
 	flag.Float64Var(&o.pacedRate, "paced-rate", 0, "spans a second instead of half the rate")
 	flag.IntVar(&o.connections, "connections", 32, "senders, each with one request under way")
-	flag.IntVar(&o.bodies, "bodies", 64, "different requests that are made before")
+	flag.IntVar(&o.peerConnections, "peer-connections", 256, "the same for the Collector, which answers later and so needs more under way at a time")
 	flag.IntVar(&o.bodySpans, "body-spans", 2000, "spans of a request, about")
 	flag.StringVar(&o.only, "only", "", "measure only headroom or otelcol")
-	flag.IntVar(&o.peer.batch, "peer-batch", 0, "spans that the Collector gathers for an insert; 0 inserts every request by itself")
-	flag.IntVar(&o.peer.consumers, "peer-consumers", 4, "inserts that the Collector does at a time, with -peer-batch")
+	flag.IntVar(&o.peer.batch, "peer-batch", 50_000, "spans that the Collector gathers for an insert; 0 inserts every request by itself")
+	flag.IntVar(&o.peer.consumers, "peer-consumers", 2, "inserts that the Collector does at a time, with -peer-batch")
 	flag.BoolVar(&o.peer.async, "peer-async", false, "let ClickHouse gather the Collector's inserts, and wait for that")
 	flag.BoolVar(&o.sweep, "peer-sweep", false, "try the Collector's settings, one run each")
+	flag.BoolVar(&o.columns, "columns", false, "measure what each column of a span costs ClickHouse, and nothing else")
 	flag.StringVar(&o.profile, "profile", "", "directory for profiles of headroom")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -85,6 +87,9 @@ func run(ctx context.Context) error {
 		if err := os.MkdirAll(o.profile, 0o755); err != nil {
 			return err
 		}
+	}
+	if o.columns {
+		return measureColumns(ctx, o)
 	}
 	printSetting(o)
 	if o.sweep {
@@ -122,6 +127,7 @@ func oneRun(ctx context.Context, o options, name string) (r *result, err error) 
 	if name == "headroom" {
 		s, err = startHeadroom(ctx, o.headroom, o.packages, dir)
 	} else {
+		o.connections = o.peerConnections
 		s, err = startPeer(ctx, o.otelcol, o.headroom, o.packages, dir, o.peer)
 	}
 	if err != nil {

@@ -30,7 +30,6 @@ type plan struct {
 	length      time.Duration // of sending as fast as it goes
 	pacedLength time.Duration
 	connections int
-	bodies      int // made, and sent again and again with new ids
 	bodySpans   int
 	pacedRate   float64 // 0: half of what the system took
 	profile     string  // directory for profiles
@@ -38,7 +37,7 @@ type plan struct {
 
 // measure runs the plan against a system that has just been started.
 func measure(ctx context.Context, s *system, p plan) (*result, error) {
-	bodies := makeBodies(p.bodies, p.bodySpans, 1)
+	bodies := makeBodies(max(64, p.connections*5/4), p.bodySpans, 1) // sent again and again with new ids
 	l := newLoad(s.url, s.header, p.connections, bodies)
 	defer l.client.CloseIdleConnections()
 	// Connections, caches and the first segments are not what is measured.

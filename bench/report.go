@@ -17,8 +17,8 @@ func printSetting(o options) {
 		n += len(b.spans)
 		size += len(b.data)
 	}
-	fmt.Printf("%d cores shared by load generator, receiver and ClickHouse; %d connections; requests of %d spans, %d bytes a span; %s, %d runs\n\n",
-		runtime.NumCPU(), o.connections, n/8, size/n, o.length, o.runs)
+	fmt.Printf("%d cores shared by load generator, receiver and ClickHouse; %d connections, %d to the Collector; requests of %d spans, %d bytes a span; %s, %d runs\n\n",
+		runtime.NumCPU(), o.connections, o.peerConnections, n/8, size/n, o.length, o.runs)
 }
 
 func printRun(n int, r *result) {
