@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -68,7 +70,7 @@ func Run(ctx context.Context, o Options) error {
 	company := NewCompany()
 	schedule := NewSchedule(company)
 	api := &apiClient{base: strings.TrimRight(o.API, "/"), key: o.AdminKey, client: client}
-	p := &pusher{url: strings.TrimRight(o.OTLP, "/") + "/v1/traces", key: o.IngestKey, client: client, log: log}
+	p := &pusher{url: strings.TrimRight(o.OTLP, "/") + tracesPath, key: o.IngestKey, client: client, log: log}
 
 	err := setUp(ctx, api, company, time.Now(), log)
 	if ctx.Err() != nil {
@@ -80,11 +82,16 @@ func Run(ctx context.Context, o Options) error {
 	start := time.Now().Truncate(time.Second)
 	zone := morningZone(start)
 	traffic := func() *Traffic { return NewTraffic(company, o.Seed, o.Rate, zone) }
+	watching := &observer{company: company, schedule: schedule, live: start, pusher: p.to(metricsPath)}
 	if o.History > 0 {
 		from := start.Add(-o.History)
 		have := api.minutesWithTraffic(ctx, company.Tenants[0].ID, from, start, log)
 		f := filler{traffic: traffic, schedule: schedule, live: start, pusher: p, log: log}
-		spans, err := f.fill(ctx, chunks(from, start, have))
+		missing := chunks(from, start, have)
+		spans, err := f.fill(ctx, missing)
+		if err == nil {
+			err = watching.fill(ctx, missing)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -94,7 +101,11 @@ func Run(ctx context.Context, o Options) error {
 		log.InfoContext(ctx, "history is there", "spans", spans, "took", time.Since(start).Round(time.Millisecond))
 	}
 	l := stream{log: log, sender: sender{traffic: traffic(), schedule: schedule, live: time.Now(), pusher: p}}
-	return l.run(ctx, start)
+	watching.live = l.sender.live
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return watching.run(ctx) })
+	g.Go(func() error { return l.run(ctx, start) })
+	return g.Wait()
 }
 
 // morningZone returns the time zone in which it is ten in the morning now: the demo always shows a morning.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ type operator struct {
 	lists     map[string][]map[string]any // components, incidents, changelog
 	updates   []string                    // phases of the incident's updates
 	noStatus  bool
+	observed  atomic.Int64 // requests with metrics
 }
 
 func newOperator(t *testing.T) *operator {
@@ -114,6 +116,13 @@ func (o *operator) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return o.collector.RoundTrip(r)
 	}
+	if r.URL.Path == metricsPath {
+		if r.Header.Get("Authorization") != "Bearer ingest" {
+			o.t.Errorf("pushed with %q", r.Header.Get("Authorization"))
+		}
+		o.observed.Add(1)
+		return response(200, nil), nil
+	}
 	if r.Header.Get("Authorization") != "Bearer admin" {
 		o.t.Errorf("%s with %q", r.URL.Path, r.Header.Get("Authorization"))
 	}
@@ -140,6 +149,9 @@ func TestRunTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOperator(t)
 		o.run(t, 90*time.Second, 20*time.Minute)
+		if n := o.observed.Load(); n != 3 { // the past at once, then each minute
+			t.Errorf("%d requests with metrics, want 3", n)
+		}
 		if len(o.tenants) != 40 || len(o.slos) != 7 || len(o.lists["components"]) != 5 || len(o.lists["incidents"]) != 1 || len(o.lists["changelog"]) != 5 {
 			t.Errorf("set up %d tenants, %d SLOs, %d components, %d incidents, %d entries", len(o.tenants), len(o.slos),
 				len(o.lists["components"]), len(o.lists["incidents"]), len(o.lists["changelog"]))

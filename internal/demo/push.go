@@ -18,6 +18,8 @@ import (
 )
 
 const (
+	tracesPath     = "/v1/traces"
+	metricsPath    = "/v1/metrics"
 	attemptTimeout = 20 * time.Second
 	firstBackoff   = 200 * time.Millisecond
 	longestBackoff = 5 * time.Second
@@ -61,7 +63,7 @@ type compressor struct {
 
 // push sends one compressed body. What may pass by itself (no connection, a time-out, 429, 502, 503, 504) is tried again
 // with the identical body, so that the collector can tell a repetition, for as long as ctx lives. It returns how many
-// spans the collector refused in an answer of 200.
+// spans or points the collector refused in an answer of 200.
 func (p *pusher) push(ctx context.Context, body []byte) (rejected int64, err error) {
 	backoff := firstBackoff
 	for {
@@ -121,7 +123,7 @@ func (p *pusher) attempt(ctx context.Context, body []byte) (rejected int64, err 
 			return 0, fmt.Errorf("cannot read the collector's answer: %w", err)
 		}
 		if rejected > 0 {
-			p.log.WarnContext(ctx, "the collector refused spans", "spans", rejected, "reason", message)
+			p.log.WarnContext(ctx, "the collector refused part of a request", "refused", rejected, "reason", message)
 		}
 		return rejected, nil
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
