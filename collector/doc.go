@@ -8,6 +8,7 @@
 //   - It is counted once, in the raw tables and in every rollup, however often an insert has to be repeated.
 //   - The same body sent again by the same key within ten minutes is acknowledged with the same answer and not counted.
 //   - When it cannot store, it says so with 503 and Retry-After, and its memory stays bounded.
+//   - No tenant's flood changes how fast others are acknowledged, or what is stored of them (docs/fairness.md).
 //
 // The way of a request:
 //

@@ -92,7 +92,7 @@ func (f *fleet) others(ctx context.Context, long time.Duration) time.Duration {
 	for n := range fairTenants {
 		wg.Go(func() {
 			due := time.Now().Add(fairPause * time.Duration(n) / fairTenants)
-			for ; due.Before(ended) && ctx.Err() == nil; due = due.Add(fairPause) {
+			for ; due.Before(ended) && time.Now().Before(ended) && ctx.Err() == nil; due = due.Add(fairPause) {
 				<-time.After(time.Until(due))
 				var spans []*tracepb.Span
 				for i := range fairSpans {
@@ -194,8 +194,8 @@ func (f *fleet) floodAll(ctx context.Context, key string) {
 	}
 }
 
-// One tenant offers a hundred times its share, with the others' key and with its own, and then as much as the machine can
-// send: the others' acknowledgements take as long as without it, and they lose nothing.
+// One tenant offers a hundred times its share, with the others' key and with its own: the others' acknowledgements take as
+// long as without it. And whatever it sends, they lose nothing.
 func TestFloodOfOneTenantChangesNothingForOthers(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	quota := tenant.Quota{SpansPerSecond: fairQuota, BurstSeconds: 1, HardLimit: floodHard, NewRoutesPerHour: 100}
@@ -224,10 +224,10 @@ func TestFloodOfOneTenantChangesNothingForOthers(t *testing.T) {
 		return p99
 	}
 	// What else runs on the machine disturbs both; what the flood does shows every time.
-	compare := func(name string, times int, more time.Duration, attack func(ctx context.Context)) {
+	compare := func(name string, attack func(ctx context.Context)) {
 		for attempt := 1; ; attempt++ {
 			calm, flooded := measure("calm", nil), measure(name, attack)
-			if flooded <= time.Duration(times)*calm+more {
+			if flooded <= 2*calm+50*time.Millisecond {
 				return
 			}
 			if attempt == 3 {
@@ -236,10 +236,11 @@ func TestFloodOfOneTenantChangesNothingForOthers(t *testing.T) {
 			}
 		}
 	}
-	compare("flood with the same key", 2, 50*time.Millisecond, func(ctx context.Context) { f.floodPaced(ctx, "ingest") })
-	compare("flood with its own key", 2, 50*time.Millisecond, func(ctx context.Context) { f.floodPaced(ctx, "other") })
-	// Here who sends the flood takes the processors from all of us.
-	compare("all that the machine can send", 4, 500*time.Millisecond, func(ctx context.Context) { f.floodAll(ctx, "other") })
+	compare("flood with the same key", func(ctx context.Context) { f.floodPaced(ctx, "ingest") })
+	compare("flood with its own key", func(ctx context.Context) { f.floodPaced(ctx, "other") })
+	// Here who sends the flood takes the processors from all of us, so only what is stored is compared. Who is decoded next
+	// is TestGateTakesKeysByTurns.
+	measure("all that the machine can send", func(ctx context.Context) { f.floodAll(ctx, "other") })
 	seconds := time.Since(began).Seconds()
 
 	if f.floodRefused.Load() == 0 || f.floodTaken.Load() == 0 {

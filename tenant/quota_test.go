@@ -61,3 +61,20 @@ func TestQuotaOfPlan(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseQuotas(f *testing.F) {
+	f.Add("starter.spans-per-second=5")
+	f.Add("key.bytes-per-second = 0")
+	f.Add("a.b=c")
+	f.Fuzz(func(t *testing.T, setting string) {
+		q, err := ParseQuotas([]string{setting})
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v is not Invalid", setting, err)
+		}
+		for _, p := range append(Plans(), "") {
+			if of := q.Of(p); of.BurstSeconds < 1 || of.SpansPerSecond < 0 || of.HardLimit < 0 || of.BytesPerSecond < 0 {
+				t.Errorf("%q makes a quota of %+v", setting, of)
+			}
+		}
+	})
+}
