@@ -276,7 +276,26 @@ func FuzzFromJSON(f *testing.F) {
 	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00ff","spanId":"","name":"a\"b"}]}]}]}`))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if body, err := new(Collector).fromJSON(traces, src); err == nil {
-			_, _, _ = decodeBody(body, time.Now())
+			if _, _, err := decodeBody(body, time.Now()); err != nil {
+				t.Errorf("what JSON became cannot be read: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzFromJSONOfOthers(f *testing.F) {
+	f.Add([]byte(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asInt":"1","exemplars":[{"traceId":"00ff"}]}]}}]}]}]}`))
+	f.Add([]byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"00ff","body":{"stringValue":"a"}}]}]}]}`))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if body, err := new(Collector).fromJSON(metricPoints, src); err == nil {
+			if _, _, err := decodePoints(metricPoints, body, time.Now()); err != nil {
+				t.Errorf("what JSON became cannot be read: %v", err)
+			}
+		}
+		if body, err := new(Collector).fromJSON(logs, src); err == nil {
+			if _, err := countLogRecords(body); err != nil {
+				t.Errorf("what JSON became cannot be read: %v", err)
+			}
 		}
 	})
 }
