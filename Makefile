@@ -56,9 +56,9 @@ race: ## Like test, with the race detector
 # What "make test" does of this in a minute and a half, more often and more thoroughly.
 .PHONY: faults
 faults: build e2e/node_modules/.ready ## Make every fault of docs/reliability.md FAULT_ROUNDS times (30)
-	@HEADROOM_FAULT_ROUNDS=$(FAULT_ROUNDS) HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- \
+	@set -o pipefail; HEADROOM_FAULT_ROUNDS=$(FAULT_ROUNDS) HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- \
 		$(GO) test -count=1 -v -timeout 60m $(TESTFLAGS) -run '$(FAULTS)' ./collector | grep -E '^ *(---|ok|FAIL|panic|[a-z_]+_test.go)'
-	@HEADROOM_KILL_ROUNDS=$(FAULT_ROUNDS) HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" \
+	@set -o pipefail; HEADROOM_KILL_ROUNDS=$(FAULT_ROUNDS) HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" \
 		$(GO) test -count=1 -v -timeout 60m $(TESTFLAGS) -run 'Killed|Flood' ./e2e | grep -E '^ *(---|ok|FAIL|panic|[a-z_]+_test.go)'
 
 .PHONY: check
