@@ -96,7 +96,7 @@ func (s *spanLimits) of(id tenant.ID) *allowance {
 }
 
 // admit decides about the checked span of size bytes. ok is false when it has to be refused. keep is false when
-// its tenant is over its quota and its row of table spans is to be left out, though what is counted of it is counted.
+// its tenant is over its quota and its row of trace_spans is to be left out, though what is counted of it is counted.
 func (d *decoder) admit(id tenant.ID, size int) (keep, ok bool) {
 	if d.limits.limiter == nil {
 		return true, true

@@ -38,7 +38,7 @@ type outcome struct {
 	rejected    [reasons]int
 	first       string // what was wrong with the first thing that is refused
 	clipped     int    // values cut to their limit
-	sampledAway int    // spans that were counted and are not in table spans, because their tenant is over its quota
+	sampledAway int    // spans that were counted and are not in trace_spans, because their tenant is over its quota
 
 	samples, histograms int // of remote-write, accepted
 }
