@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,13 +101,21 @@ func await(t testing.TB, ok func() bool) {
 	}
 }
 
-// Prometheus scrapes redis_exporter, which reads a Redis, and a service with a native histogram, and pushes what it
-// scrapes here: its own client, an exporter's real names.
+// Prometheus scrapes redis_exporter, which reads a Redis, postgres_exporter, which reads the tests' PostgreSQL, and a service
+// with a native histogram, and pushes what it scrapes here: its own client, the exporters' real names.
 func TestPrometheusPushes(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	r := start(t, db, t.TempDir())
 	exporter := freeAddress(t)
 	background(t, "prometheus-redis-exporter", "prometheus-redis-exporter", "--redis.addr", "redis://"+redis(t), "--web.listen-address", exporter)
+
+	dsn, err := url.Parse(os.Getenv("HEADROOM_POSTGRES"))
+	if err != nil || dsn.Host == "" {
+		t.Fatalf("HEADROOM_POSTGRES %q: %v", dsn, err)
+	}
+	postgres := freeAddress(t)
+	t.Setenv("DATA_SOURCE_NAME", dsn.String())
+	background(t, "prometheus-postgres-exporter", "prometheus-postgres-exporter", "--web.listen-address", postgres)
 
 	registry := prometheus.NewRegistry()
 	native := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "native_seconds", Help: "h", NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: 1e-3})
@@ -125,6 +134,8 @@ global: {scrape_interval: 1s}
 scrape_configs:
   - job_name: shop/redis
     static_configs: [{targets: [%q]}]
+  - job_name: shop/postgres
+    static_configs: [{targets: [%q]}]
   - job_name: shop/api
     static_configs: [{targets: [%q], labels: {tenant_id: acme}}]
 remote_write:
@@ -132,7 +143,7 @@ remote_write:
     authorization: {credentials: ingest}
     send_native_histograms: true
     queue_config: {batch_send_deadline: 100ms}
-`, exporter, strings.TrimPrefix(service.URL, "http://"), r.url+remoteWritePath), 0o600); err != nil {
+`, exporter, postgres, strings.TrimPrefix(service.URL, "http://"), r.url+remoteWritePath), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	background(t, "prometheus", "prometheus", "--config.file", config, "--storage.tsdb.path", t.TempDir(), "--web.listen-address", freeAddress(t), "--enable-feature=native-histograms")
@@ -145,6 +156,11 @@ remote_write:
 	})
 	wantRows(t, db, `SELECT DISTINCT measure FROM resource_points WHERE system = 'redis' AND value > 0 AND measure IN ('connections_used', 'memory_used_bytes', 'queries', 'query_time_seconds', 'connections_max') ORDER BY measure`,
 		"connections_max", "connections_used", "memory_used_bytes", "queries", "query_time_seconds")
+	connections := `SELECT concat(measure, ' ', toString(max(value) > 0)) FROM resource_points
+		WHERE kind = 'database' AND system = 'postgresql' AND instance = '` + dsn.Host + `' AND measure IN ('connections_used', 'connections_max', 'commits') GROUP BY measure ORDER BY measure`
+	await(t, func() bool {
+		return slices.Equal(rowsOf(t, db, connections), []string{"commits 1", "connections_max 1", "connections_used 1"})
+	})
 	histogram := `SELECT DISTINCT toString((count, round(sum, 4), scale, zero_count, length(positive), length(negative), product, tenant)) FROM metric_histograms WHERE metric = 'native_seconds'`
 	await(t, func() bool { return len(rowsOf(t, db, histogram)) > 0 })
 	wantRows(t, db, histogram, "(5,3.0001,3,1,3,1,'shop','acme')")
