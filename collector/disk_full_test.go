@@ -42,7 +42,7 @@ func (r *running) wantUnavailable(t *testing.T, body []byte) {
 func TestDiskFills(t *testing.T) {
 	t.Parallel()
 	db := testenv.NewClickHouse(t)
-	small := newSmallDisk(t, 6)
+	small := newSmallDisk(t, 2)
 	var away atomic.Bool
 	away.Store(true)
 	r := faulty(t, db, filepath.Join(small.dir, "spool"), func(_ table, insert func() error) error {
@@ -50,7 +50,7 @@ func TestDiskFills(t *testing.T) {
 			return errInjected
 		}
 		return insert()
-	}, func(o *Options) { o.reserveSize, o.MaxSegment = 256<<10, 512<<10 })
+	}, func(o *Options) { o.reserveSize, o.MaxSegment = 128<<10, 256<<10 })
 	accepted := uint64(0)
 	var refused []byte
 	const spans = 2000
