@@ -51,9 +51,10 @@ func startHeadroom(ctx context.Context, binary, packages, dir string) (*system, 
 			return nil, err
 		}
 	}
-	cmd := exec.Command(binary, "--log-level=warn", "up", "--data", dir, "--listen-http", addresses[0], "--listen-status", addresses[1],
-		"--listen-otlp-http", addresses[2], "--listen-internal", addresses[3])
-	cmd.Env = append(os.Environ(), "HEADROOM_ENGINES="+packages, "HEADROOM_LISTEN_OTLP_GRPC="+addresses[4])
+	// Its end is startProcess's to say, not the context's.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, "--log-level=warn", "up", "--data", dir, "--listen-http", addresses[0],
+		"--listen-status", addresses[1], "--listen-otlp-http", addresses[2], "--listen-internal", addresses[3], "--listen-otlp-grpc", addresses[4])
+	cmd.Env = append(os.Environ(), "HEADROOM_ENGINES="+packages)
 	stop, err := startProcess(ctx, cmd, filepath.Join(dir, "headroom.log"), func(line string) bool { return strings.HasPrefix(line, "ready") })
 	if err != nil {
 		return nil, err
@@ -167,7 +168,7 @@ func startCollector(ctx context.Context, binary string, ch *engines.ClickHouse, 
 	if err := os.WriteFile(file, []byte(p.config(address, db)), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, "--config", file)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, "--config", file)
 	stop, err := startProcess(ctx, cmd, filepath.Join(dir, "otelcol.log"), nil)
 	if err != nil {
 		return nil, err
@@ -201,7 +202,7 @@ func (s *system) awaitAnswer(ctx context.Context) error {
 }
 
 // startProcess starts a program and waits for a line of its output, when ready is given. The rest of what it prints
-// goes to a file. It dies with this process.
+// goes to a file.
 func startProcess(ctx context.Context, cmd *exec.Cmd, logFile string, ready func(line string) bool) (stop func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(logFile), 0o755); err != nil {
 		return nil, err
@@ -220,7 +221,8 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, logFile string, ready func
 		return nil, errors.Join(fmt.Errorf("cannot start %q: %w", cmd.Path, err), log.Close())
 	}
 	seen := make(chan struct{})
-	ended := make(chan error, 1)
+	var endedWith error // once ended is closed
+	ended := make(chan struct{})
 	go func() {
 		lines := bufio.NewScanner(out)
 		for waiting := ready != nil; lines.Scan(); {
@@ -230,7 +232,8 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, logFile string, ready func
 			}
 		}
 		_, _ = io.Copy(io.Discard, out)
-		ended <- errors.Join(cmd.Wait(), log.Close())
+		endedWith = errors.Join(cmd.Wait(), log.Close())
+		close(ended)
 	}()
 	stop = func() error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -248,9 +251,9 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, logFile string, ready func
 	select {
 	case <-seen:
 		return stop, nil
-	case err := <-ended:
+	case <-ended:
 		text, _ := os.ReadFile(logFile)
-		return nil, fmt.Errorf("%q has ended: %w: %.2000s", cmd.Path, err, text)
+		return nil, fmt.Errorf("%q has ended: %w: %.2000s", cmd.Path, endedWith, text)
 	case <-ctx.Done():
 		return nil, errors.Join(ctx.Err(), stop())
 	case <-time.After(3 * time.Minute):
