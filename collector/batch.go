@@ -264,7 +264,7 @@ func reuse(buf []byte) []byte {
 }
 
 func (c *committer) recycle(cols *columns) {
-	if cap(cols.spans.attributeValues.buf) > maxKept {
+	if cap(cols.spans.attributeValues.buf) > maxKept || cols.metric.kept() > maxKept {
 		return
 	}
 	cols.reset()

@@ -189,12 +189,25 @@ func (c *metricColumns) oldest() int64 {
 	return oldest
 }
 
+// About how many bytes a row takes.
+const (
+	pointSize     = 48
+	histogramSize = 100
+	resourceSize  = 72
+	bucketSize    = 12
+)
+
 // size returns about how many bytes the columns hold.
 func (c *metricColumns) size() int {
-	const point, histogram, resource = 48, 100, 72
-	return point*len(c.points.value) + histogram*len(c.histograms.count) + resource*len(c.resources.value) +
-		12*len(c.histograms.positive.keys) + 12*len(c.histograms.negative.keys) +
+	return pointSize*len(c.points.value) + histogramSize*len(c.histograms.count) + resourceSize*len(c.resources.value) +
+		bucketSize*(len(c.histograms.positive.keys)+len(c.histograms.negative.keys)) +
 		64*len(c.series.series) + len(c.series.labels.values.buf) + 4*len(c.series.labels.keys.keys)
+}
+
+// kept returns about how many bytes the columns would keep for reuse.
+func (c *metricColumns) kept() int {
+	return pointSize*cap(c.points.value) + histogramSize*cap(c.histograms.count) + resourceSize*cap(c.resources.value) +
+		bucketSize*(cap(c.histograms.positive.keys)+cap(c.histograms.negative.keys)) + cap(c.series.labels.values.buf)
 }
 
 func (c *metricColumns) reset() {

@@ -91,7 +91,12 @@ func (d *decoder) timeSeries1(src []byte) error {
 func (d *decoder) writeRequest2(src []byte) (err error) {
 	m := &d.metric
 	m.symbols = m.symbols[:0]
-	defer func() { clear(m.symbols) }() // they alias the body
+	defer func() { // they alias the body
+		clear(m.symbols)
+		if cap(m.symbols) > maxKeptValues {
+			m.symbols = nil
+		}
+	}()
 	var fc easyproto.FieldContext
 	for rest := src; len(rest) > 0; {
 		if rest, err = fc.NextField(rest); err != nil {
