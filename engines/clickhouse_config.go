@@ -18,6 +18,8 @@ const launchQuery = "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; SELECT s
 
 // The pools are for a machine of two cores that headroom shares. The limits under merge_tree must stay below
 // background_pool_size × background_merges_mutations_concurrency_ratio (2), else the server refuses every table.
+// No statistics of every column are made: they are for joins of large tables, which headroom does not do, and an eighth of
+// what a merge costs.
 // An insert is on disk when it is acknowledged, so that a power failure takes no more than kill -9 does; ClickHouse's
 // own default leaves that to the kernel. No system log table (query_log, trace_log, metric_log, part_log, …) is configured, so none is written.
 var clickhouseConfig = template.Must(template.New("config").Funcs(template.FuncMap{"xml": xmlEscape}).Parse(`<clickhouse>
@@ -48,6 +50,7 @@ var clickhouseConfig = template.Must(template.New("config").Funcs(template.FuncM
   <merge_tree>
     <fsync_after_insert>{{.Fsync}}</fsync_after_insert>
     <fsync_part_directory>{{.Fsync}}</fsync_part_directory>
+    <auto_statistics_types></auto_statistics_types>
     <number_of_free_entries_in_pool_to_execute_mutation>4</number_of_free_entries_in_pool_to_execute_mutation>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>3</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>4</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
