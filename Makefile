@@ -57,14 +57,14 @@ race: ## Like test, with the race detector
 .PHONY: faults
 faults: build e2e/node_modules/.ready ## Make every fault of docs/reliability.md FAULT_ROUNDS times (30)
 	@set -o pipefail; HEADROOM_FAULT_ROUNDS=$(FAULT_ROUNDS) HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" $(BIN) --log-level=warn engines exec -- \
-		$(GO) test -count=1 -v -timeout 60m $(TESTFLAGS) -run '$(FAULTS)' ./collector | grep -E '^ *(---|ok|FAIL|panic|[a-z_]+_test.go)'
+		$(GO) test -count=1 -v -timeout 60m -tags=mounts $(TESTFLAGS) -run '$(FAULTS)' ./collector | grep -E '^ *(---|ok|FAIL|panic|[a-z_]+_test.go)'
 	@set -o pipefail; HEADROOM_KILL_ROUNDS=$(FAULT_ROUNDS) HEADROOM_BIN="$(CURDIR)/$(BIN)" HEADROOM_ENGINES="$(CURDIR)/engines/node_modules" \
 		$(GO) test -count=1 -v -timeout 60m $(TESTFLAGS) -run 'Killed|Flood' ./e2e | grep -E '^ *(---|ok|FAIL|panic|[a-z_]+_test.go)'
 
 .PHONY: check
 check: $(GOLANGCI) $(ASSETS) ## Check format, vet and lint
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
-	@$(GO) vet ./...
+	@$(GO) vet -tags=peers,mounts ./...
 	@"$(GOLANGCI)" run ./...
 
 .PHONY: fuzz

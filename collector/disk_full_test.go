@@ -1,3 +1,5 @@
+//go:build mounts
+
 package collector
 
 import (
