@@ -81,7 +81,7 @@ var errStopping = fault.New(fault.Unavailable, "the collector is stopping")
 // malformed, or all that is in it was refused, nothing is to be stored and the batch is nil.
 func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, error) {
 	l := c.acquire()
-	for !l.closed && l.cur.cols.size() > maxLane {
+	for !l.closed && len(l.cur.receipts) > 0 && l.cur.cols.size() > maxLane {
 		full := l.cur.done
 		l.mu.Unlock()
 		<-full
@@ -91,6 +91,7 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 	if l.closed {
 		return nil, outcome{}, errStopping
 	}
+	defer l.forgetUnused()
 	out, err := l.dec.decode(req, l.cur.cols, now)
 	if err != nil {
 		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no %s: %s", req.signal.message, err)
@@ -111,6 +112,14 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 	}
 	notify(c.wake)
 	return b, out, nil
+}
+
+// forgetUnused forgets the words that requests of which nothing is stored left in the dictionaries, when there is nothing
+// else: no commit would take them away.
+func (l *lane) forgetUnused() {
+	if len(l.cur.receipts) == 0 {
+		l.cur.cols.reset()
+	}
 }
 
 // acquire returns a locked lane, a free one if there is one.

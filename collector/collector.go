@@ -54,6 +54,7 @@ type Options struct {
 	MaxSpoolAge     time.Duration // age of what waits for ClickHouse, beyond which requests get 503; no limit
 	KeepQuarantine  time.Duration // after which files that were put aside are removed; never
 	InsertTimeout   time.Duration // for one insert, after which it is repeated; 2 minutes; longer when it takes longer
+	AckTimeout      time.Duration // for storing a request, after which its client is told to send it again; 30 s
 	StopTimeout     time.Duration // for emptying the spool when Run ends; 5 s
 	DuplicateWindow time.Duration // how long a request is remembered; 10 minutes
 	MaxReceipts     int           // how many are remembered at most; 1,000,000 (about 100 MB)
@@ -100,6 +101,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.MaxSegmentSpans, 250_000)
 	setDefault(&o.MaxSpool, 4<<30)
 	setDefault(&o.InsertTimeout, 2*time.Minute)
+	setDefault(&o.AckTimeout, 30*time.Second)
 	setDefault(&o.StopTimeout, 5*time.Second)
 	setDefault(&o.DuplicateWindow, 10*time.Minute)
 	setDefault(&o.MaxReceipts, 1_000_000)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -83,7 +82,7 @@ func (s *spool) cutAgain() error {
 	s.mu.Lock()
 	path, size := s.uncut.path, s.uncut.size
 	s.mu.Unlock()
-	if err := cutFile(s.disk, path, size, nil); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := cutFile(s.disk, path, size, nil); err != nil && !s.isGone(err) {
 		return err
 	}
 	s.uncut = nil

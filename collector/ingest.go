@@ -26,7 +26,9 @@ func (c *Collector) ingest(req request) (answer, error) {
 	d := digestOf(req.signal.path, req.from.KeyID, req.body)
 	a, known, other := c.window.begin(d, now)
 	if other != nil {
-		<-other.done
+		if err := c.await(other.done); err != nil {
+			return answer{}, err
+		}
 		metrics.duplicates.Inc()
 		return other.answer, other.err
 	}
@@ -70,8 +72,24 @@ func (c *Collector) ingest(req request) (answer, error) {
 		c.window.settle(d, out.answer(), nil)
 		return out.answer(), nil
 	}
-	<-b.done // the committer settles it
+	if err := c.await(b.done); err != nil { // the committer settles it, also when nobody waits any more
+		return answer{}, err
+	}
 	return out.answer(), b.err
+}
+
+// await waits until a request is stored, or could not be. A disk that hangs must not gather clients without end: they
+// are told to come again, and are known then.
+func (c *Collector) await(done <-chan struct{}) error {
+	patience := time.NewTimer(c.opts.AckTimeout)
+	defer patience.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-patience.C:
+		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter,
+			Message: fmt.Sprintf("the disk has not stored it within %s", c.opts.AckTimeout)}
+	}
 }
 
 // refuseAll answers a request of a signal that is not stored: a partial success that refuses all of it, so that clients

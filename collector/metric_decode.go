@@ -69,7 +69,7 @@ func (d *decoder) resourceMetrics(data []byte) error {
 	if err := eachMessage(data, 1, d.metricResource); err != nil {
 		return fmt.Errorf("resource: %w", err)
 	}
-	m.shared.sort()
+	m.share()
 	n := 0
 	return eachMessage(data, 2, func(data []byte) error {
 		if err := d.scopeMetrics(data); err != nil {
@@ -138,12 +138,7 @@ func (d *decoder) scopeMetrics(data []byte) error {
 	if err != nil {
 		return err
 	}
-	kept := m.shared.labels
-	if len(scope) > 0 { // two libraries of one process may count under the same name
-		m.shared.labels = append(append([]label(nil), kept...), label{viewBytes("otel.scope.name"), d.text(scope)})
-	}
-	m.share()
-	defer func() { m.shared.labels = kept }()
+	m.scope = d.text(scope)
 	n := 0
 	return eachMessage(data, 2, func(data []byte) error {
 		if err := d.oneMetric(data); err != nil {
@@ -193,7 +188,7 @@ func (d *decoder) oneMetric(data []byte) (err error) {
 		n := 0
 		return eachMessage(holds, 1, func(data []byte) error {
 			m.labels.reset()
-			m.pointOwner, m.ts, m.started = owner{}, 0, 0
+			m.pointOwner, m.ts, m.started, m.identified = owner{}, 0, 0, false
 			mark := d.cols.metric.mark()
 			ok, err := decode(data)
 			if err != nil {

@@ -110,8 +110,8 @@ func (d *decoder) checkBounds(field string, ended bool) bool {
 		return d.refusePoint(badHistogram, "bucket_counts", itoa(len(m.counts)), "must be one more than the "+itoa(len(m.numbers))+" bounds")
 	}
 	for i, b := range m.numbers {
-		if math.IsNaN(b) || i > 0 && b <= m.numbers[i-1] {
-			return d.refusePoint(badHistogram, field, strconv.FormatFloat(b, 'g', -1, 64), "must increase")
+		if math.IsNaN(b) || math.IsInf(b, 0) || i > 0 && b <= m.numbers[i-1] {
+			return d.refusePoint(badHistogram, field, strconv.FormatFloat(b, 'g', -1, 64), "must be finite and increase")
 		}
 	}
 	return true

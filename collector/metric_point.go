@@ -105,7 +105,8 @@ type metricState struct {
 	shared           labelSet
 	product, service []byte
 	owner            owner  // whom the resource names
-	sharedHash       uint64 // of shared
+	sharedHash       uint64 // of shared, which is hashed once, for points are many
+	scope            []byte // its name: two libraries of one process may count under the same name
 
 	// Of the metric.
 	name, unit []byte
@@ -115,6 +116,7 @@ type metricState struct {
 	// Of the point.
 	labels      labelSet // its own
 	pointOwner  owner
+	identified  bool   // hash is that of these labels
 	hash        uint64 // of all its labels
 	tenant      []byte
 	ts, started uint64 // nanoseconds; started is 0 when it is unknown
@@ -138,7 +140,7 @@ type part struct {
 	number     float64
 }
 
-// share settles the labels that all points of a resource, or scope, have.
+// share settles the labels that all points of a resource have.
 func (m *metricState) share() {
 	m.shared.sort()
 	m.scratch = m.shared.appendTo(m.scratch[:0])
@@ -162,11 +164,7 @@ func (d *decoder) settle() bool {
 		m.started = 0
 		d.out.clipped++
 	}
-	m.labels.sort()
-	m.scratch = binary.LittleEndian.AppendUint64(m.scratch[:0], m.sharedHash)
-	m.scratch = m.labels.appendTo(m.scratch)
-	m.hash = xxhash.Sum64(m.scratch)
-
+	m.identify()
 	v := &m.pointOwner.value
 	if v.kind == valueNone {
 		v = &m.owner.value
@@ -182,6 +180,30 @@ func (d *decoder) settle() bool {
 	}
 	m.tenant = append(m.tenant[:0], text...)
 	return true
+}
+
+// identify sorts and hashes the labels, once for all points that have them.
+func (m *metricState) identify() {
+	if m.identified {
+		return
+	}
+	m.identified = true
+	m.labels.sort()
+	b := binary.LittleEndian.AppendUint64(m.scratch[:0], m.sharedHash)
+	b = append(b, m.scope...)
+	b = append(b, 0xff)
+	m.scratch = m.labels.appendTo(b)
+	m.hash = xxhash.Sum64(m.scratch)
+}
+
+// sharedWithScope returns the labels that all points of the scope have, sorted.
+func (m *metricState) sharedWithScope() []label {
+	if len(m.scope) == 0 {
+		return m.shared.labels
+	}
+	all := labelSet{labels: append(append(make([]label, 0, len(m.shared.labels)+1), m.shared.labels...), label{viewBytes("otel.scope.name"), m.scope})}
+	all.sort()
+	return all.labels
 }
 
 // refusePoint counts a point that is refused, and why. It returns false.
@@ -220,7 +242,7 @@ func (d *decoder) series(suffix, key, value string, kind seriesKind) (uint64, bo
 // new, to this process or for the day, is met; false says that it is refused.
 func (d *decoder) nameSeries(s seriesDay, suffix, key, value string, kind seriesKind) bool {
 	m := &d.metric
-	size := m.shared.size() + m.labels.size()
+	size := m.shared.size() + len(m.scope) + m.labels.size()
 	if size > d.opts.maxLabels {
 		return d.refusePoint(badLabels, "labels", "", "must not have more than "+itoa(d.opts.maxLabels)+" bytes together")
 	}
@@ -240,7 +262,7 @@ func (d *decoder) nameSeries(s seriesDay, suffix, key, value string, kind series
 	c.service.append(d.name(m.service))
 	c.kind.append(viewBytes(kindNames[kind]))
 	c.unit.append(d.name(m.unit))
-	own, shared := m.labels.labels, m.shared.labels
+	own, shared := m.labels.labels, m.sharedWithScope()
 	for len(own) > 0 || len(shared) > 0 {
 		order := 1
 		switch {

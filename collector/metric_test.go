@@ -241,7 +241,7 @@ func TestBadPointsAreRefusedOneByOne(t *testing.T) {
 	f(badTenant, "control character", gauge("x", double(now, 1, text("tenant.id", "a\x00"))))
 	f(badTemporality, "aggregation_temporality", sum("x", true, 0, double(now, 1)))
 	f(badHistogram, "must be one more than the 1 bounds", histogram(&metricspb.HistogramDataPoint{BucketCounts: []uint64{1}, ExplicitBounds: []float64{1}}))
-	f(badHistogram, "explicit_bounds: must increase", histogram(&metricspb.HistogramDataPoint{BucketCounts: []uint64{1, 1, 1}, ExplicitBounds: []float64{1, 1}}))
+	f(badHistogram, "explicit_bounds: must be finite and increase", histogram(&metricspb.HistogramDataPoint{BucketCounts: []uint64{1, 1, 1}, ExplicitBounds: []float64{1, 1}}))
 	f(badHistogram, "must not be more than 1000", histogram(&metricspb.HistogramDataPoint{BucketCounts: make([]uint64, 2001), ExplicitBounds: make([]float64, 2000)}))
 	f(badHistogram, "scale: must be from -10 to 20", exponential(&metricspb.ExponentialHistogramDataPoint{Scale: 21}))
 	f(badHistogram, "offset: is too large", exponential(&metricspb.ExponentialHistogramDataPoint{

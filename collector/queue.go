@@ -121,6 +121,7 @@ func (s *spool) forget(seg *segment, err error) {
 	metrics.vanished.Inc()
 	s.log.Error("a spool segment is gone, though nobody but headroom may remove it; what was acknowledged with it is lost unless it is brought back",
 		"segment", seg.path, "bytes", seg.size, "error", err)
+	s.lost() // names of series may have been in it
 	s.drop(seg)
 }
 

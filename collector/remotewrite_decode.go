@@ -207,7 +207,7 @@ func (d *decoder) metadata(src []byte, typed *int32) (err error) {
 // points have of their own, are milliseconds, 0 for unknown.
 func (d *decoder) timeSeries(src []byte, at seriesFields, typed int32, created int64) (err error) {
 	m := &d.metric
-	m.owner, m.sharedHash = owner{}, 0
+	m.owner, m.sharedHash, m.scope, m.identified = owner{}, 0, nil, false
 	why, wrong := d.checkLabels()
 	d.seriesOwner()
 	m.kind = kindOf(m.name, typed)
@@ -258,6 +258,9 @@ func (d *decoder) checkLabels() (why reason, wrong func() error) {
 	}
 	if len(m.labels.labels) > d.opts.maxAttributes {
 		return refuse(badLabels, "labels", "", "must not be more than "+itoa(d.opts.maxAttributes))
+	}
+	if size := m.labels.size(); size > d.opts.maxLabels { // one symbol may be the value of many
+		return refuse(badLabels, "labels", "", "must not have more than "+itoa(d.opts.maxLabels)+" bytes together, they have "+itoa(size))
 	}
 	named := -1
 	for i, l := range m.labels.labels {

@@ -151,7 +151,7 @@ func TestRemoteWriteStoresWhatIsGood(t *testing.T) {
 	f("must not be negative", native(&writev2.Histogram{PositiveSpans: []*writev2.BucketSpan{{Length: 1}}, PositiveDeltas: []int64{-1}}))
 	f("must not have negative offsets", native(&writev2.Histogram{PositiveSpans: []*writev2.BucketSpan{{Length: 1}, {Offset: -1, Length: 1}}, PositiveDeltas: []int64{1, 1}}))
 	f("within the 1 custom_values", native(&writev2.Histogram{Schema: -53, CustomValues: []float64{1}, PositiveSpans: []*writev2.BucketSpan{{Offset: 2, Length: 1}}, PositiveDeltas: []int64{1}}))
-	f("custom_values: must increase", native(&writev2.Histogram{Schema: -53, CustomValues: []float64{1, 1}}))
+	f("custom_values: must be finite and increase", native(&writev2.Histogram{Schema: -53, CustomValues: []float64{1, 1}}))
 	r.awaitEmptySpool(t)
 	wantRows(t, db, "SELECT toString((count(), uniq(metric), countIf(metric LIKE 'good%'))) FROM metric_points", fmt.Sprintf("(%d,%d,%d)", n, n, n))
 }

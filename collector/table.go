@@ -176,9 +176,16 @@ func (c *columns) cut(m mark) {
 // size returns about how many bytes the columns hold: most are in those of spans.
 func (c *columns) size() int {
 	const fixed = 128 // bytes of a span's row in columns of fixed width, with those of its request
-	s := &c.spans
-	return fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) +
-		len(s.attributeValues.buf) + s.attributeKeys.size + s.resource.size + c.metric.size()
+	s, r, l := &c.spans, &c.requests, &c.load
+	n := fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) + len(s.attributeValues.buf) + c.metric.size()
+	for _, d := range [...]*dictColumn{
+		&s.product, &s.tenant, &s.service, &s.version, &s.name, &s.route, &s.attributeKeys, &s.resource,
+		&r.product, &r.tenant, &r.service, &r.route, &r.method, &r.version,
+		&l.system, &l.instance, &l.tenant, &l.service, &l.product,
+	} {
+		n += d.size
+	}
+	return n
 }
 
 // oldest returns the earliest time of a row, in Unix nanoseconds.

@@ -125,7 +125,7 @@ var vocabulary = []mapping{
 	// Collector receiver redis.
 	{"redis.clients.connected", "", "", cache, "redis", "connections_used", 1},
 	{"redis.commands.processed", "", "", cache, "redis", "queries", 1},
-	{"redis.cmd.sec", "", "", cache, "redis", "query_time_seconds", 1},
+	{"redis.cmd.usec", "", "", cache, "redis", "query_time_seconds", 1e-6},
 	{"redis.keyspace.hits", "", "", cache, "redis", "hits", 1},
 	{"redis.keyspace.misses", "", "", cache, "redis", "misses", 1},
 	{"redis.keys.evicted", "", "", cache, "redis", "evictions", 1},

@@ -60,6 +60,9 @@ type attempt struct {
 	err    error
 }
 
+// maxMessages bounds how many answers are remembered with their text: the others are repeated with their count alone.
+const maxMessages = 10_000
+
 func newWindow(length time.Duration, max int) *window {
 	return &window{length: length, max: max, done: map[digest]remembered{}, pending: map[digest]*attempt{}, messages: map[digest]string{}}
 }
@@ -113,7 +116,7 @@ func (w *window) remember(r receipt) {
 		w.order = append(w.order, r.digest)
 	}
 	w.done[r.digest] = remembered{uint32(r.at), uint32(min(r.answer.rejected, 1<<32-1))}
-	if r.answer.message != "" {
+	if r.answer.message != "" && len(w.messages) < maxMessages {
 		w.messages[r.digest] = r.answer.message
 	}
 	for len(w.order)-w.head > w.max {
