@@ -109,13 +109,24 @@ func (a *account) count(u *usage) {
 	a.lately.add(u)
 }
 
+// follow takes the tenant's terms when its plan, or what plans allow, has changed.
+func (a *account) follow(l *limiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.followLocked(l)
+}
+
+func (a *account) followLocked(l *limiter) {
+	if p := l.plans.Load(); p.version != a.version {
+		a.version, a.terms = p.version, l.termsOf(p, a.id)
+	}
+}
+
 // settle charges what was used, and says what holds next.
 func (a *account) settle(l *limiter, u *usage, now int64) verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p := l.plans.Load(); p.version != a.version {
-		a.version, a.terms = p.version, l.termsOf(p, a.id)
-	}
+	a.followLocked(l)
 	t := a.terms
 	a.count(u)
 	seconds := elapsed(&a.at, now)

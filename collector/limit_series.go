@@ -56,6 +56,7 @@ func (d *decoder) admitSeries(s seriesDay) bool {
 	a := d.limits.of(tenant.ID(viewString(d.metric.tenant))).account
 	before := s
 	before.day--
+	a.follow(d.limits.limiter) // who sends metrics alone settles nothing
 	err := a.admitSeries(s.day, !d.named.known(before), d.limits.now)
 	if err != nil {
 		d.out.reject(overQuota, func() error { return err })

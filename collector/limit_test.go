@@ -260,14 +260,18 @@ func TestPlansAreFollowed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { l.run(ctx) })
+		metricsOnly := newAccount("acme", newTerms("none yet", tenant.Quota{}), 1<<63, 0)
 		want := func(plan string, spans int64) {
 			t.Helper()
 			synctest.Wait()
 			now := l.time(time.Now())
-			a := l.account("acme", now)
-			a.settle(l, &usage{}, now)
-			if a.terms.plan != plan || a.terms.quota.SpansPerSecond != spans {
-				t.Errorf("got plan %q with %d spans a second, want %q with %d", a.terms.plan, a.terms.quota.SpansPerSecond, plan, spans)
+			spansOnly := l.account("acme", now)
+			spansOnly.settle(l, &usage{}, now)
+			metricsOnly.follow(l)
+			for _, a := range []*account{spansOnly, metricsOnly} {
+				if a.terms.plan != plan || a.terms.quota.SpansPerSecond != spans {
+					t.Errorf("got plan %q with %d spans a second, want %q with %d", a.terms.plan, a.terms.quota.SpansPerSecond, plan, spans)
+				}
 			}
 			<-time.After(planRefresh)
 		}
