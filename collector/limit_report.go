@@ -35,7 +35,7 @@ func (l *limiter) list(a *account) bool {
 	return true
 }
 
-// reportLogEvery is how often a tenant that stays over its quota is told of in the log, in reports.
+// How many of the tenants over their quota are told of, those that are over it most: in Stats, and in a line of the log.
 const (
 	reportWorst = 10
 	logWorst    = 3
@@ -74,7 +74,7 @@ func (l *limiter) report(now time.Time) {
 	for _, o := range worst[:min(len(worst), logWorst)] {
 		names = append(names, o.String())
 	}
-	l.log.Warn("tenants are over their quota: --quota sets it, docs/telemetry.md says what is kept", "tenants", len(all), "worst", strings.Join(names, "; "))
+	l.log.Warn("tenants are over their quota: --quota sets it, docs/fairness.md says what is kept", "tenants", len(all), "worst", strings.Join(names, "; "))
 }
 
 // overQuota says how far over its quota the tenant is, if it is or was since the last report.

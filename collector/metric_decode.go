@@ -29,20 +29,15 @@ const flagNoValue = 1
 var errPacked = errors.New("malformed packed field")
 
 // points reads an ExportMetricsServiceRequest.
-func (d *decoder) points(src []byte) (err error) {
-	var fc easyproto.FieldContext
-	for n := 0; len(src) > 0; {
-		if src, err = fc.NextField(src); err != nil {
+func (d *decoder) points(src []byte) error {
+	n := 0
+	return eachMessage(src, 1, func(data []byte) error {
+		if err := d.resourceMetrics(data); err != nil {
 			return fmt.Errorf("resource_metrics[%d]: %w", n, err)
 		}
-		if data, ok := fc.MessageData(); ok && fc.FieldNum == 1 {
-			if err := d.resourceMetrics(data); err != nil {
-				return fmt.Errorf("resource_metrics[%d]: %w", n, err)
-			}
-			n++
-		}
-	}
-	return nil
+		n++
+		return nil
+	})
 }
 
 // eachMessage calls f for each message in the field.

@@ -42,32 +42,13 @@ func wantMixedMetrics(t *testing.T, db *testenv.ClickHouse, n int) {
 	wantRows(t, db, `SELECT toString(count()) FROM metric_points AS p LEFT ANTI JOIN metric_series AS s ON s.series = p.series AND s.day = toDate(p.ts)`, "0")
 }
 
-// Whatever step of an insert fails, before it reached ClickHouse or after, every point is counted once and has its name.
+// Whatever step of an insert fails, every point is counted once and has its name.
 func TestFailureAtEachStepCountsPointsOnce(t *testing.T) {
-	for at := tableSeries; at <= tableResources; at++ {
-		for _, reached := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s_reached_%t", tableNames[at], reached), func(t *testing.T) {
-				t.Parallel()
-				db := testenv.NewClickHouse(t)
-				failures := 3
-				r := faulty(t, db, t.TempDir(), func(tb table, insert func() error) error {
-					if tb != at || failures == 0 {
-						return insert()
-					}
-					failures--
-					if reached {
-						if err := insert(); err != nil {
-							t.Error(err)
-						}
-					}
-					return errInjected
-				})
-				r.sendMetrics(t, mixedMetrics(60, 3)...)
-				r.awaitEmptySpool(t)
-				wantMixedMetrics(t, db, 60)
-			})
-		}
-	}
+	eachFailure(t, []table{tableSeries, tablePoints, tableHistograms, tableResources}, func(t *testing.T, db *testenv.ClickHouse, r *running) {
+		r.sendMetrics(t, mixedMetrics(60, 3)...)
+		r.awaitEmptySpool(t)
+		wantMixedMetrics(t, db, 60)
+	})
 }
 
 // The view of resource_points fails after the table has its rows: the repetition must add to the view's target only.

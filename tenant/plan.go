@@ -5,7 +5,7 @@ import "github.com/nexis-limited/headroom/fault"
 // Plan is what a tenant bought. It sets targets, quotas, retention and gates.
 type Plan string
 
-// The plans. A tenant that nobody gave a plan is on Starter.
+// The plans. A tenant that nobody gave a plan has the targets of Starter, and a quota of its own: Quotas.Unregistered.
 const (
 	Starter      Plan = "starter"
 	Professional Plan = "professional"

@@ -13,7 +13,7 @@ import (
 	"github.com/nexis-limited/headroom/postgres"
 )
 
-// Tenant is what the operator said of a tenant. Telemetry may name tenants that have no row: they are on Starter and
+// Tenant is what the operator said of a tenant. Telemetry may name tenants that have no row: they have no plan and
 // their name is their id.
 type Tenant struct {
 	ID   ID
@@ -108,7 +108,7 @@ func (s *Store) List(ctx context.Context) ([]Tenant, error) {
 	return list, nil
 }
 
-// Plans returns the plan of every tenant that has a row; all others are on Starter.
+// Plans returns the plan of every tenant that has a row; the others have none.
 func (s *Store) Plans(ctx context.Context) (map[ID]Plan, error) {
 	list, err := s.List(ctx)
 	if err != nil {
