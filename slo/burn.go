@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gonum.org/v1/gonum/mathext"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // DefaultConfidence is that of the lower bound of the error ratio in the long window. Simulated over a month, 99 % takes
@@ -70,7 +71,7 @@ func lowerBound(c Counts, confidence float64) float64 {
 	if k == n {
 		return math.Pow(1-confidence, 1/n)
 	}
-	return min(k/n, mathext.InvRegIncBeta(k, n-k+1, 1-confidence)) // its last digits may be off
+	return min(k/n, betaQuantile(k, n-k+1, 1-confidence)) // its last digits may be off
 }
 
 func upperBound(c Counts, confidence float64) float64 {
@@ -81,5 +82,20 @@ func upperBound(c Counts, confidence float64) float64 {
 	case k == 0:
 		return -math.Expm1(math.Log1p(-confidence) / n)
 	}
-	return max(k/n, mathext.InvRegIncBeta(k+1, n-k, confidence))
+	return max(k/n, betaQuantile(k+1, n-k, confidence))
+}
+
+// betaQuantile returns where the beta distribution of shapes a and b reaches the probability p. InvRegIncBeta does not
+// always converge where both shapes are large; there the Cornish–Fisher expansion with the skewness is within a
+// thousandth of a standard deviation.
+func betaQuantile(a, b, p float64) float64 {
+	const large = 100_000
+	if min(a, b) < large {
+		return mathext.InvRegIncBeta(a, b, p)
+	}
+	n := a + b
+	mean, deviation := a/n, math.Sqrt(a*b/(n+1))/n
+	skewness := 2 * (b - a) * math.Sqrt(n+1) / ((n + 2) * math.Sqrt(a*b))
+	z := distuv.UnitNormal.Quantile(p)
+	return mean + deviation*(z+skewness*(z*z-1)/6)
 }
