@@ -208,38 +208,64 @@ func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
 	return w.spool.finish(seg, c.receipts(), now)
 }
 
-// insertTables inserts the tables that ClickHouse does not have yet. One that it refuses does not keep it from the others.
+// insertTables inserts the tables that ClickHouse does not have yet, side by side: one after the other they would leave a
+// processor idle while the spool is emptied. One that ClickHouse refuses does not keep it from the others.
 func (w *writer) insertTables(ctx context.Context, seg *segment, c contents) error {
-	var refusals []error
+	// One that takes long takes longer when it has to be begun again.
+	ctx, cancel := context.WithTimeout(ctx, w.timeout<<min(seg.unanswered, 4))
+	defer cancel()
+	var (
+		wg    sync.WaitGroup
+		errs  [tables]error
+		tried [tables]bool
+	)
 	for t := range tables {
 		blocks, rows := c.blocks(t)
 		if rows == 0 || seg.inserted.has(t) {
 			continue
 		}
-		// One that takes long takes longer when it has to be begun again.
-		insertCtx, cancel := context.WithTimeout(ctx, w.timeout<<min(seg.unanswered, 4))
-		err := w.insert(insertCtx, t, seg.id.token(t), blocks)
-		cancel()
+		tried[t] = true
+		wg.Go(func() {
+			if errs[t] = w.insert(ctx, t, seg.id.token(t), blocks); errs[t] == nil {
+				metrics.insertedRows[t].Add(rows)
+			}
+		})
+	}
+	wg.Wait()
+	for t, err := range errs {
+		if tried[t] && err == nil {
+			seg.inserted = seg.inserted.with(table(t))
+		}
+	}
+	return w.outcome(seg, errs[:])
+}
+
+// outcome joins how the inserts of a segment's tables ended: when one of them was not answered or ClickHouse was away, that
+// says more than what it refused.
+func (w *writer) outcome(seg *segment, errs []error) error {
+	var away, refusals error
+	for _, err := range errs {
 		var (
 			refused    *refusedError
 			unanswered *unansweredError
 		)
 		switch {
 		case err == nil:
-			seg.inserted = seg.inserted.with(t)
-			metrics.insertedRows[t].Add(rows)
 		case errors.As(err, &refused):
-			refusals = append(refusals, err)
+			refusals = errors.Join(refusals, err)
 		case errors.As(err, &unanswered):
 			return err
-		default:
-			return &awayError{err}
+		case away == nil:
+			away = &awayError{err}
 		}
 	}
-	if len(refusals) > 0 {
+	if away != nil {
+		return away
+	}
+	if refusals != nil {
 		w.spool.noteInserted(seg)
 	}
-	return errors.Join(refusals...)
+	return refusals
 }
 
 // blocks returns the blocks of a table in their order, and their rows.
