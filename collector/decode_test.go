@@ -2,7 +2,6 @@ package collector
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -144,66 +143,6 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%d spans, %d requests, %d refused; want %d, %d, %d", out.accepted, got, out.rejectedTotal(), spans, requests, refused)
 		}
 	})
-}
-
-// benchBody is a request like those of the peer's benchmark: spans of about 300 bytes from one service.
-func benchBody(b testing.TB, spans int) []byte {
-	var all []*tracepb.Span
-	for i := range spans {
-		s := span("GET /api/items/{id}", tracepb.Span_SpanKind(1+i%5), text("http.route", "/api/items/{id}"), text("http.request.method", "GET"),
-			number("http.response.status_code", 200), text("tenant.id", fmt.Sprintf("tenant-%d", i%100)), text("url.path", fmt.Sprintf("/api/items/%d", i)),
-			text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)"))
-		s.ParentSpanId = s.SpanId
-		all = append(all, s)
-	}
-	return encode(b, export(all...))
-}
-
-// BenchmarkDecode is from a body to columns: one core.
-func BenchmarkDecode(b *testing.B) {
-	body := benchBody(b, 1000)
-	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion}}
-	cols := newColumns()
-	now := time.Now()
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := d.decode(request{signal: traces, body: body}, cols, now); err != nil {
-			b.Fatal(err)
-		}
-		if cols.spans.kind.Rows() >= 20_000 {
-			cols.reset()
-		}
-	}
-	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "spans/s")
-}
-
-// BenchmarkDecodeAndEncode is from a body to the compressed blocks of all tables: one core.
-func BenchmarkDecodeAndEncode(b *testing.B) {
-	body := benchBody(b, 1000)
-	d := decoder{opts: decodeOptions{tenantAttributes: []string{"tenant.id"}, maxFuture: time.Hour, retention: 24 * time.Hour, maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion}}
-	cols, enc := newColumns(), newEncoder()
-	var data []byte
-	now := time.Now()
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := d.decode(request{signal: traces, body: body}, cols, now); err != nil {
-			b.Fatal(err)
-		}
-		if cols.spans.kind.Rows() < 10_000 {
-			continue
-		}
-		for t := range tables {
-			in, rows := cols.input(t)
-			var err error
-			if data, _, err = enc.block(data[:0], in, rows); err != nil {
-				b.Fatal(err)
-			}
-		}
-		cols.reset()
-	}
-	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "spans/s")
 }
 
 // attributesOf returns the keys and values of each span's attributes.
