@@ -100,7 +100,7 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 		return nil, out, nil
 	}
 	b := l.cur
-	b.receipts = append(b.receipts, receipt{digest: d, at: now.Unix(), answer: out.answer()})
+	b.receipts = append(b.receipts, receipt{digest: d, at: now.Unix(), answer: out.answer().brief()})
 	if req.signal == traces {
 		b.spans += out.accepted
 	} else {

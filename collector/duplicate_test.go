@@ -108,7 +108,7 @@ func TestWindow(t *testing.T) {
 		isKnown(1, answer{2, "two"})
 		time.Sleep(2 * time.Second)
 		w.expire(time.Now())
-		if w.len() != 0 || len(w.messages) != 0 {
+		if w.len() != 0 || len(w.messages.things) != 0 {
 			t.Errorf("%d requests are remembered after the window", w.len())
 		}
 		isNew(1)
@@ -121,4 +121,49 @@ func TestWindow(t *testing.T) {
 		isKnown(19, answer{})
 		isNew(10)
 	})
+}
+
+// However many tiny requests one key sends, it makes only its own be forgotten, in the order in which they came; and what
+// is known after a restart is as fairly shared.
+func TestWindowIsSharedByKeys(t *testing.T) {
+	now := time.Now()
+	of := func(key int64, n int) receipt {
+		return receipt{digestOf("/v1/traces", key, fmt.Append(nil, n)), now.Unix(), answer{1, fmt.Sprint("message ", n)}}
+	}
+	w := newWindow(10*time.Minute, 1000)
+	var stored []receipt // as the journal has it: without the keys
+	commit := func(r receipt) {
+		w.commit([]receipt{r})
+		stored = append(stored, r)
+	}
+	check := func(when string, first int) {
+		t.Helper()
+		for n := range 100 {
+			if a, known, _ := w.begin(of(2, n).digest, now); !known || a != (answer{1, fmt.Sprint("message ", n)}) {
+				t.Fatalf("%s: request %d of the quiet key: known %t with %+v", when, n, known, a)
+			}
+		}
+		for _, n := range []int{first - 1, first} {
+			if _, known, _ := w.begin(of(1, n).digest, now); known != (n == first) {
+				t.Errorf("%s: request %d of the flood: known %t", when, n, known)
+			}
+		}
+		if w.len() != 1000 {
+			t.Errorf("%s: %d requests are remembered, want 1000", when, w.len())
+		}
+	}
+	for n := range 100 {
+		commit(of(2, n))
+	}
+	for n := range 20_000 {
+		commit(of(1, n))
+	}
+	check("after the flood", 19_100)
+	w = newWindow(10*time.Minute, 1000)
+	w.restore(stored)
+	check("after a restart", 19_100)
+	w.expire(now.Add(10 * time.Minute))
+	if w.len() != 0 || len(w.messages.things) != 0 || len(w.done.shares) != 0 {
+		t.Errorf("%d requests of %d keys are remembered after the window", w.len(), len(w.done.shares))
+	}
 }

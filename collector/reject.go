@@ -83,6 +83,15 @@ func (o *outcome) answer() answer {
 	return answer{int64(n), fmt.Sprintf("%s; %d more %s were refused", o.first, n-1, o.signal.things)}
 }
 
+// brief returns the answer as it is remembered, with the beginning of its message.
+func (a answer) brief() answer {
+	text, cut := clip(viewBytes(a.message), maxMessage)
+	if cut {
+		a.message = string(text) + "…"
+	}
+	return a
+}
+
 // nanoTime renders a timestamp of a span for an error message.
 func nanoTime(ns uint64) string {
 	if ns > 1<<63-1 {

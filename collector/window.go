@@ -11,8 +11,11 @@ import (
 // digest identifies a request: who sent which body where.
 //
 // It is two 64-bit hashes with different seeds. Who holds a key could construct two of its own bodies that collide and so
-// lose one of them; nobody else is affected, because the key is hashed too.
+// lose one of them; nobody else is affected, because the key is hashed too. In place of its last two bytes stands whose it is.
 type digest [16]byte
+
+// owner tells keys apart, well enough for shares: two of them may be one owner.
+func (d digest) owner() uint16 { return binary.LittleEndian.Uint16(d[14:]) }
 
 func digestOf(path string, keyID int64, body []byte) digest {
 	var d digest
@@ -22,6 +25,7 @@ func digestOf(path string, keyID int64, body []byte) digest {
 		_, _ = h.Write(body)
 		binary.LittleEndian.PutUint64(d[8*i:], h.Sum64())
 	}
+	binary.LittleEndian.PutUint16(d[14:], uint16(keyID))
 	return d
 }
 
@@ -34,23 +38,27 @@ type receipt struct {
 
 // window remembers the requests of the last minutes, so that one sent again is known. It is safe for concurrent use.
 //
-// It holds at most max receipts; beyond that the oldest are forgotten early, and counted.
+// It holds at most max receipts; beyond that the key with most loses its oldest early, which is counted. So very many tiny
+// requests of one key make no repetition of another's count twice.
 type window struct {
 	length time.Duration
-	max    int
 
 	mu       sync.Mutex // guards all below; never held across I/O
-	done     map[digest]remembered
-	order    []digest // of done, the oldest first; from head on
-	head     int
+	done     *shared[uint16, digest, remembered]
+	messages *shared[uint16, digest, message] // of the few whose answer has one
 	pending  map[digest]*attempt
-	messages map[digest]string // of the few whose answer has one
 }
 
 // remembered is a receipt without what is the same for nearly all of them.
 type remembered struct {
 	at       uint32 // Unix seconds
 	rejected uint32
+}
+
+// message is what stands in an answer.
+type message struct {
+	at   uint32 // Unix seconds
+	text string
 }
 
 // attempt is a request on its way to the disk. done is closed when answer and err are set.
@@ -60,11 +68,18 @@ type attempt struct {
 	err    error
 }
 
-// maxMessages bounds how many answers are remembered with their text: the others are repeated with their count alone.
-const maxMessages = 10_000
+const (
+	// maxMessages bounds how many answers are remembered with their text: the others are repeated with their count alone.
+	maxMessages = 10_000
+	// maxMessage is how many bytes of a text are remembered.
+	maxMessage = 120
+)
 
 func newWindow(length time.Duration, max int) *window {
-	return &window{length: length, max: max, done: map[digest]remembered{}, pending: map[digest]*attempt{}, messages: map[digest]string{}}
+	return &window{
+		length: length, pending: map[digest]*attempt{},
+		done: newShared[uint16, digest, remembered](max), messages: newShared[uint16, digest, message](min(max, maxMessages)),
+	}
 }
 
 // begin says whether the request is known. If it was acknowledged, known is true. If it is on its way, other is that
@@ -72,8 +87,8 @@ func newWindow(length time.Duration, max int) *window {
 func (w *window) begin(d digest, now time.Time) (a answer, known bool, other *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r, ok := w.done[d]; ok && now.Unix()-int64(r.at) < int64(w.length/time.Second) {
-		return answer{int64(r.rejected), w.messages[d]}, true, nil
+	if r, ok := w.done.things[d]; ok && now.Unix()-int64(r.at) < int64(w.length/time.Second) {
+		return answer{int64(r.rejected), w.messages.things[d].text}, true, nil
 	}
 	if p, ok := w.pending[d]; ok {
 		return answer{}, false, p
@@ -112,16 +127,12 @@ func (w *window) commit(rs []receipt) {
 func (w *window) restore(rs []receipt) { w.commit(rs) }
 
 func (w *window) remember(r receipt) {
-	if _, ok := w.done[r.digest]; !ok {
-		w.order = append(w.order, r.digest)
-	}
-	w.done[r.digest] = remembered{uint32(r.at), uint32(min(r.answer.rejected, 1<<32-1))}
-	if r.answer.message != "" && len(w.messages) < maxMessages {
-		w.messages[r.digest] = r.answer.message
-	}
-	for len(w.order)-w.head > w.max {
-		w.forgetOldest()
+	at := uint32(r.at)
+	if w.done.put(r.digest.owner(), r.digest, remembered{at, uint32(min(r.answer.rejected, 1<<32-1))}) {
 		metrics.forgottenEarly.Inc()
+	}
+	if r.answer.message != "" {
+		w.messages.put(r.digest.owner(), r.digest, message{at, r.answer.message})
 	}
 }
 
@@ -130,23 +141,12 @@ func (w *window) expire(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	limit := now.Add(-w.length).Unix()
-	for w.head < len(w.order) && int64(w.done[w.order[w.head]].at) <= limit {
-		w.forgetOldest()
-	}
-}
-
-func (w *window) forgetOldest() {
-	d := w.order[w.head]
-	delete(w.done, d)
-	delete(w.messages, d)
-	if w.head++; w.head > 1024 && w.head*2 > len(w.order) {
-		w.order = append(w.order[:0], w.order[w.head:]...)
-		w.head = 0
-	}
+	w.done.forgetWhile(func(r remembered) bool { return int64(r.at) <= limit })
+	w.messages.forgetWhile(func(m message) bool { return int64(m.at) <= limit })
 }
 
 func (w *window) len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.done)
+	return len(w.done.things)
 }
