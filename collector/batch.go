@@ -17,6 +17,7 @@ type batch struct {
 	receipts []receipt
 	spans    int
 	points   int // of metrics
+	numbers  int // that these are stored as
 	size     int // bytes of the bodies in it
 	done     chan struct{}
 	err      error
@@ -105,6 +106,7 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 		b.spans += out.accepted
 	} else {
 		b.points += out.accepted
+		b.numbers += out.numbers
 	}
 	b.size += len(req.body)
 	if c.waiting.Add(int64(len(req.body))) >= int64(c.maxBatch) {
@@ -203,12 +205,13 @@ func (c *committer) freeColumns() *columns {
 func (c *committer) commit(now time.Time, last bool) {
 	taken := c.take(last)
 	var receipts []receipt
-	spans, points := 0, 0
+	spans, points, numbers := 0, 0, 0
 	for _, b := range taken {
 		if b != nil {
 			receipts = append(receipts, b.receipts...)
 			spans += b.spans
 			points += b.points
+			numbers += b.numbers
 		}
 	}
 	if len(receipts) == 0 {
@@ -216,7 +219,7 @@ func (c *committer) commit(now time.Time, last bool) {
 	}
 	err := c.encode(taken, receipts)
 	if err == nil {
-		err = c.spool.append(c.record, spans+points, days(taken, now), now)
+		err = c.spool.append(c.record, spans+numbers, days(taken, now), now)
 	}
 	if err == nil {
 		metrics.commitSeconds.UpdateDuration(now)
@@ -234,7 +237,9 @@ func (c *committer) commit(now time.Time, last bool) {
 		if b != nil {
 			b.err = err
 			if err == nil {
-				c.named.add(b.cols.metric.fresh)
+				b.cols.metric.settle(c.named)
+			} else {
+				b.cols.cut(mark{}) // the clients send it again, and are charged again
 			}
 			close(b.done)
 			c.recycle(b.cols)

@@ -43,13 +43,15 @@ type Options struct {
 	MaxAttributes int           // of a span or resource, dropped beyond; 256
 	MaxLabels     int           // bytes of the labels of a series, whose points are refused beyond; 16 KiB
 	MaxBuckets    int           // of a histogram, which is refused beyond; 1,000
+	MaxPoints     int           // of a request, in numbers that they are stored as, refused beyond; 250,000
 	MaxNamed      int           // series that are remembered to have been named today; 500,000 (about 50 MB)
+	MaxSeries     int           // series of today and yesterday that are remembered to be charged; 2,000,000 (about 40 MB)
 	ReadTimeout   time.Duration // for reading one request; 30 s
 
 	Linger          time.Duration // how long the first request of a batch waits for others; 20 ms
 	SealAfter       time.Duration // age at which a segment is offered to ClickHouse; 700 ms
 	MaxSegment      int64         // bytes at which it is offered whatever its age; 16 MiB
-	MaxSegmentSpans int           // the same, in spans: it bounds ClickHouse's memory for one insert; 250,000
+	MaxSegmentSpans int           // the same, in spans or numbers of points: it bounds ClickHouse's memory for one insert; 250,000
 	MaxSpool        int64         // bytes of the spool beyond which requests get 503; 4 GiB
 	MaxSpoolAge     time.Duration // age of what waits for ClickHouse, beyond which requests get 503; no limit
 	KeepQuarantine  time.Duration // after which files that were put aside are removed; never
@@ -93,7 +95,9 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.MaxAttributes, 256)
 	setDefault(&o.MaxLabels, 16<<10)
 	setDefault(&o.MaxBuckets, 1000)
+	setDefault(&o.MaxPoints, 250_000)
 	setDefault(&o.MaxNamed, 500_000)
+	setDefault(&o.MaxSeries, maxShown)
 	setDefault(&o.ReadTimeout, 30*time.Second)
 	setDefault(&o.Linger, 20*time.Millisecond)
 	setDefault(&o.SealAfter, 700*time.Millisecond)
@@ -161,8 +165,9 @@ func New(o Options) (*Collector, error) {
 	c.committer = newCommitter(sp, c.window, named, decodeOptions{
 		tenantAttributes: o.TenantAttributes, tenantLabels: o.TenantLabels, maxFuture: o.MaxFuture, retention: o.Retention,
 		maxValue: o.MaxValue, maxName: o.MaxName, maxAttributes: o.MaxAttributes, maxExpansion: maxExpansion,
-		maxLabels: o.MaxLabels, maxBuckets: o.MaxBuckets,
+		maxLabels: o.MaxLabels, maxBuckets: o.MaxBuckets, maxPoints: o.MaxPoints,
 	}, runtime.GOMAXPROCS(0))
+	c.limiter.room.max = int64(o.MaxSeries)
 	c.committer.limit(c.limiter)
 	c.decoding, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(1)
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch

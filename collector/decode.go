@@ -31,6 +31,7 @@ type decodeOptions struct {
 	maxExpansion     int // bytes of what points share, repeated for each, that one request may come to
 	maxLabels        int // bytes of the labels of a series
 	maxBuckets       int // of a histogram
+	maxPoints        int // of a request, in numbers that they are stored as
 }
 
 // decoder turns requests into rows of columns. It is not safe for concurrent use and is reused; while
@@ -93,10 +94,11 @@ func (d *decoder) decode(req request, cols *columns, now time.Time) (outcome, er
 	m, whole := cols.mark(), false
 	defer func() {
 		if !whole {
+			d.limits.end() // so that what it has cost stands in the ledger
 			cols.cut(m)
 		}
 	}()
-	d.limits.begin(now)
+	d.limits.begin(now, &cols.ledger)
 	if err := req.signal.decode(d, req.body); err != nil {
 		return outcome{}, err
 	}

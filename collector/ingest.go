@@ -67,7 +67,7 @@ func (c *Collector) ingest(req request) (answer, error) {
 	if req.written != nil {
 		*req.written = written{out.samples, out.histograms}
 	}
-	c.limiter.keys.charge(req.from.KeyID, out.accepted+out.rejectedTotal(), c.limiter.time(now))
+	c.limiter.keys.charge(req.from.KeyID, out.work(), c.limiter.time(now))
 	if b == nil {
 		c.window.settle(d, out.answer(), nil)
 		return out.answer(), nil

@@ -22,7 +22,8 @@ type Plans interface {
 // then asks the account every maxVerdict spans.
 //
 // Accounts are made as tenants appear, and forgotten when nobody sent anything of theirs for accountIdle, or
-// when there are too many. A tenant that comes back then has its whole burst again.
+// when there are too many. A tenant that comes back then has its whole burst again. One with metric series is kept as
+// long as those count for anything.
 type limiter struct {
 	quotas tenant.Quotas
 	source Plans // nil: everybody is unregistered
@@ -30,6 +31,7 @@ type limiter struct {
 	start  time.Time // what times are measured from, by the monotonic clock
 	max    int       // accounts in a shard
 
+	room   seriesRoom
 	plans  atomic.Pointer[plans]
 	seed   maphash.Seed
 	shards [64]shard
@@ -56,9 +58,10 @@ type plans struct {
 const (
 	planRefresh = 10 * time.Second
 	planTimeout = 5 * time.Second
-	accountIdle = time.Hour // the longest time over which something is limited
-	maxAccounts = 100_000   // about 50 MB
-	maxListed   = 1000      // accounts over their quota that are reported on
+	accountIdle = time.Hour      // the longest time over which spans, points and routes are limited
+	seriesIdle  = 48 * time.Hour // by then no series is of today or yesterday
+	maxAccounts = 100_000        // about 60 MB
+	maxListed   = 1000           // accounts over their quota that are reported on
 )
 
 func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.Time) *limiter {
@@ -71,6 +74,7 @@ func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.T
 		p.terms[plan] = newTerms(string(plan), quotas.Of(plan))
 	}
 	l.plans.Store(p)
+	l.room.max = maxShown
 	l.keys.quota = quotas.Key
 	l.routes = newRoutes(maxRoutes)
 	return l
@@ -98,7 +102,7 @@ func (l *limiter) account(id tenant.ID, now int64) *account {
 		}
 		p := l.plans.Load()
 		id = tenant.ID(strings.Clone(string(id)))
-		a = newAccount(id, l.termsOf(p, id), p.version, now)
+		a = newAccount(id, l.termsOf(p, id), p.version, &l.room, now)
 		s.accounts[id] = a
 	}
 	a.used.Store(now)
@@ -119,6 +123,7 @@ func (s *shard) forgetOne() {
 		}
 	}
 	delete(s.accounts, oldest.id)
+	oldest.forget()
 }
 
 func (l *limiter) forgetIdle(now int64) {
@@ -126,8 +131,9 @@ func (l *limiter) forgetIdle(now int64) {
 		s := &l.shards[i]
 		s.mu.Lock()
 		for id, a := range s.accounts {
-			if now-a.used.Load() > int64(accountIdle) {
+			if idle := now - a.used.Load(); idle > int64(seriesIdle) || idle > int64(accountIdle) && !a.showsSeries() {
 				delete(s.accounts, id)
+				a.forget()
 			}
 		}
 		s.mu.Unlock()

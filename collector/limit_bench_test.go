@@ -72,12 +72,14 @@ func BenchmarkAdmit(b *testing.B) {
 	d := limitedDecoder(newLimiter(tenant.DefaultQuotas(), nil, discard, time.Now()))
 	product, service, route := []byte("shop"), []byte("checkout"), []byte("/api/items/{id}")
 	d.out.signal = traces
+	var paid ledger
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
 		if i%1000 == 0 { // a request
 			d.limits.end()
-			d.limits.begin(time.Now())
+			paid.cut(0)
+			d.limits.begin(time.Now(), &paid)
 		}
 		id := ids[i%len(ids)]
 		if keep, ok := d.admit(id, 300); !keep || !ok {

@@ -18,5 +18,6 @@ var limitMetrics = struct {
 
 func (l *limiter) gauges(set *vm.Set) {
 	set.NewGauge("headroom_collector_tenants", func() float64 { return float64(l.accounts()) })
+	set.NewGauge("headroom_collector_charged_series", func() float64 { return float64(l.room.held.Load()) })
 	set.NewGauge("headroom_collector_tenants_over_quota", func() float64 { return float64(l.listed()) })
 }

@@ -12,16 +12,17 @@ import (
 
 // OverQuota is a tenant that sends more than its quota.
 type OverQuota struct {
-	Tenant      tenant.ID
-	Plan        string // or "unregistered"
-	KeptOneOf   int    // of so many traces one is kept, beside spans with errors and slow roots
-	SampledAway int64  // spans that were counted and not stored, since the last report
-	Refused     int64  // spans that were refused, since the last report
+	Tenant        tenant.ID
+	Plan          string // or "unregistered"
+	KeptOneOf     int    // of so many traces one is kept, beside spans with errors and slow roots
+	SampledAway   int64  // spans that were counted and not stored, since the last report
+	Refused       int64  // spans that were refused, since the last report
+	RefusedPoints int64  // points of metrics that were, for the tenant's points a second or its series
 }
 
 // String describes it in a log line.
 func (o OverQuota) String() string {
-	return fmt.Sprintf("%q (%s): 1 of %d traces kept, %d spans counted only, %d refused", string(o.Tenant), o.Plan, o.KeptOneOf, o.SampledAway, o.Refused)
+	return fmt.Sprintf("%q (%s): 1 of %d traces kept, %d spans counted only, %d refused, %d points refused", string(o.Tenant), o.Plan, o.KeptOneOf, o.SampledAway, o.Refused, o.RefusedPoints)
 }
 
 // list puts an account on the list of those to report on. It reports whether there was room. The account's lock is held.
@@ -59,7 +60,7 @@ func (l *limiter) report(now time.Time) {
 		}
 	}
 	slices.SortFunc(all, func(a, b OverQuota) int {
-		return cmp.Or(cmp.Compare(b.Refused+b.SampledAway, a.Refused+a.SampledAway), cmp.Compare(a.Tenant, b.Tenant))
+		return cmp.Or(cmp.Compare(b.Refused+b.SampledAway+b.RefusedPoints, a.Refused+a.SampledAway+a.RefusedPoints), cmp.Compare(a.Tenant, b.Tenant))
 	})
 	worst := all[:min(len(all), reportWorst)]
 	l.overMu.Lock()
@@ -85,8 +86,9 @@ func (a *account) overQuota() (OverQuota, bool) {
 	o := OverQuota{
 		Tenant: a.id, Plan: a.terms.plan, KeptOneOf: 1 << a.main.level,
 		SampledAway: int64(u.offered.spans - u.kept.spans - u.stored.spans), Refused: u.refused,
+		RefusedPoints: u.refusedPoints,
 	}
-	over := o.SampledAway > 0 || o.Refused > 0
+	over := o.SampledAway > 0 || o.Refused > 0 || o.RefusedPoints > 0
 	a.lately = usage{}
 	a.listed = over
 	return o, over

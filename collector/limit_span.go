@@ -7,11 +7,13 @@ import (
 )
 
 // spanLimits is a decoder's view of the limiter: it remembers the accounts that requests are about, so that most spans
-// cost a comparison and some additions. It is not safe for concurrent use. Without a limiter everything is kept.
+// and points cost a comparison and some additions. It is not safe for concurrent use. Without a limiter everything is kept.
 type spanLimits struct {
 	limiter *limiter
 	now     int64
+	day     uint16 // the same, in days since 1970
 	request uint32 // a number of the one being decoded
+	ledger  *ledger
 
 	seen    []allowance // in the order in which tenants came
 	index   map[tenant.ID]int32
@@ -27,9 +29,32 @@ type allowance struct {
 	id      tenant.ID // of account, here because every span compares it
 	account *account
 	next    int32  // the allowance that the span after this one's had the last time
-	request uint32 // that verdict and usage are of
+	request uint32 // that verdict, usage and spent are of
 	verdict verdict
-	usage   usage
+	usage   usage // not charged yet
+	spent   spent // charged
+}
+
+// ledger is what requests have cost, so that it can be given back when they are not stored.
+type ledger []charge
+
+type charge struct {
+	account *account
+	spent   spent
+}
+
+// giveBack returns the charges from one on, and forgets them.
+func (l *ledger) giveBack(from int) {
+	for i := range (*l)[from:] {
+		c := &(*l)[from+i]
+		c.account.refund(&c.spent)
+	}
+	l.cut(from)
+}
+
+func (l *ledger) cut(from int) {
+	clear((*l)[from:]) // of accounts that may be forgotten
+	*l = (*l)[:from]
 }
 
 const (
@@ -39,12 +64,12 @@ const (
 	seenFor = int64(time.Second)
 )
 
-// begin starts a request.
-func (s *spanLimits) begin(now time.Time) {
+// begin starts a request. What it costs comes to the ledger.
+func (s *spanLimits) begin(now time.Time, to *ledger) {
 	if s.limiter == nil {
 		return
 	}
-	s.now = s.limiter.time(now)
+	s.now, s.day, s.ledger = s.limiter.time(now), uint16(now.Unix()/(24*60*60)), to
 	s.request++
 	s.touched = s.touched[:0]
 	if age := s.now - s.since; age > seenFor || age < 0 {
@@ -58,12 +83,16 @@ func (s *spanLimits) forget() {
 	s.seen, s.last, s.since = s.seen[:0], 0, s.now
 }
 
-// end charges what the request has used. Without it, the request costs next to nothing.
+// end charges what the request has used since it was asked for last, and writes all that it has cost to the ledger.
 func (s *spanLimits) end() {
 	for _, at := range s.touched {
 		a := &s.seen[at]
 		a.account.charge(&a.usage)
-		a.usage = usage{}
+		a.spent.add(&a.usage.spent)
+		if a.spent != (spent{}) {
+			*s.ledger = append(*s.ledger, charge{a.account, a.spent})
+		}
+		a.usage, a.spent = usage{}, spent{}
 	}
 	s.touched = s.touched[:0]
 }
@@ -95,21 +124,33 @@ func (s *spanLimits) of(id tenant.ID) *allowance {
 	return &s.seen[at]
 }
 
+// use returns the allowance of a tenant that this request sends something of.
+func (s *spanLimits) use(id tenant.ID) *allowance {
+	a := s.of(id)
+	if a.request != s.request { // the first of this request
+		a.request, a.verdict, a.usage, a.spent = s.request, verdict{}, usage{}, spent{}
+		s.touched = append(s.touched, s.last)
+	}
+	return a
+}
+
+// settle charges what was used, and asks what holds next.
+func (a *allowance) settle(s *spanLimits) {
+	a.verdict = a.account.settle(s.limiter, &a.usage, s.now)
+	a.spent.add(&a.usage.spent)
+	a.usage = usage{}
+}
+
 // admit decides about the checked span of size bytes. ok is false when it has to be refused. keep is false when
 // its tenant is over its quota and its row of trace_spans is to be left out, though what is counted of it is counted.
 func (d *decoder) admit(id tenant.ID, size int) (keep, ok bool) {
 	if d.limits.limiter == nil {
 		return true, true
 	}
-	a := d.limits.of(id)
+	a := d.limits.use(id)
 	v, u := &a.verdict, &a.usage
-	if a.request != d.limits.request { // its first span of this request
-		a.request, v.left, *u = d.limits.request, 0, usage{}
-		d.limits.touched = append(d.limits.touched, d.limits.last)
-	}
 	if v.left == 0 {
-		*v = a.account.settle(d.limits.limiter, u, d.limits.now)
-		*u = usage{}
+		a.settle(&d.limits)
 	}
 	v.left--
 	if v.refused {

@@ -201,7 +201,7 @@ func TestAccountsAreBounded(t *testing.T) {
 	l := newLimiter(testQuotas(10, 1), nil, discard, start)
 	l.max = 200
 	flood := l.account("flood", 0)
-	flood.settle(l, &usage{offered: amount{1000, 1}}, 0)
+	flood.settle(l, &usage{spent: spent{offered: amount{1000, 1}}}, 0)
 	for i := range 1_000_000 {
 		now := int64(i) * 1000
 		l.account(tenant.ID(fmt.Sprint("invented-", i)), now)
@@ -260,14 +260,16 @@ func TestPlansAreFollowed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { l.run(ctx) })
-		metricsOnly := newAccount("acme", newTerms("none yet", tenant.Quota{}), 1<<63, 0)
+		metricsOnly := newAccount("acme", newTerms("none yet", tenant.Quota{}), 1<<63, &l.room, 0)
 		want := func(plan string, spans int64) {
 			t.Helper()
 			synctest.Wait()
 			now := l.time(time.Now())
 			spansOnly := l.account("acme", now)
 			spansOnly.settle(l, &usage{}, now)
-			metricsOnly.follow(l)
+			if _, err := metricsOnly.admitSeries(l, 1, 1, now); err != nil {
+				t.Error(err)
+			}
 			for _, a := range []*account{spansOnly, metricsOnly} {
 				if a.terms.plan != plan || a.terms.quota.SpansPerSecond != spans {
 					t.Errorf("got plan %q with %d spans a second, want %q with %d", a.terms.plan, a.terms.quota.SpansPerSecond, plan, spans)

@@ -16,9 +16,10 @@ type metricColumns struct {
 	resources  resourceColumns
 
 	// fresh are the series that have a row in series, in the order of their rows: they are named for that day once the
-	// batch is stored. named is the same to look them up.
-	fresh []seriesDay
-	named map[seriesDay]struct{}
+	// batch is stored. named is the same to look them up, charges are what they have cost.
+	fresh   []seriesDay
+	named   map[seriesDay]struct{}
+	charges []seriesCharge
 }
 
 type seriesColumns struct {
@@ -168,14 +169,23 @@ func (c *metricColumns) mark() metricMark {
 }
 
 func (c *metricColumns) cut(m metricMark) {
-	for _, s := range c.fresh[m.series:] {
+	for i, s := range c.fresh[m.series:] {
 		delete(c.named, s)
+		c.charges[m.series+i].giveBack()
 	}
-	c.fresh = c.fresh[:m.series]
+	c.fresh, c.charges = c.fresh[:m.series], c.charges[:m.series]
 	c.series.cut(m.series, m.labels)
 	c.points.cut(m.points)
 	c.histograms.cut(m.histograms)
 	c.resources.cut(m.resources)
+}
+
+// settle tells that the rows are stored.
+func (c *metricColumns) settle(named *namedSeries) {
+	named.add(c.fresh)
+	for i := range c.charges {
+		c.charges[i].settle(c.fresh[i].series)
+	}
 }
 
 // oldest returns the earliest time of a row, in Unix nanoseconds. Resources and names have the times of the others.
@@ -216,10 +226,11 @@ func (c *metricColumns) reset() {
 	c.histograms.input().Reset()
 	c.resources.input().Reset()
 	if len(c.fresh) > maxKeptValues {
-		c.fresh, c.named = nil, nil
+		c.fresh, c.named, c.charges = nil, nil, nil
 		return
 	}
-	c.fresh = c.fresh[:0]
+	clear(c.charges) // of accounts that may be forgotten
+	c.fresh, c.charges = c.fresh[:0], c.charges[:0]
 	clear(c.named)
 }
 
@@ -249,6 +260,15 @@ func (c *bucketColumn) append(index int32, count float64) {
 
 // endRow ends a row: the entries since the last one are its own.
 func (c *bucketColumn) endRow() { c.ends = append(c.ends, uint64(len(c.keys))) }
+
+// entriesSince returns how many entries the rows after the first ones have.
+func (c *bucketColumn) entriesSince(rows int) int {
+	n := len(c.keys)
+	if rows > 0 {
+		n -= int(c.ends[rows-1])
+	}
+	return n
+}
 
 // cut forgets the rows after the first ones, and entries of a row that was not ended.
 func (c *bucketColumn) cut(rows int) {

@@ -196,6 +196,8 @@ func (d *decoder) oneMetric(data []byte) (err error) {
 			case !known:
 				d.cols.metric.cut(mark)
 				d.refusePoint(badTemporality, "aggregation_temporality", itoa(int(temporality)), "must be 1 (delta) or 2 (cumulative)")
+			case !d.admitPoint(mark):
+				d.cols.metric.cut(mark)
 			default:
 				d.out.accepted++
 			}

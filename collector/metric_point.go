@@ -249,7 +249,8 @@ func (d *decoder) nameSeries(s seriesDay, suffix, key, value string, kind series
 	if d.expanded += size; d.expanded > d.opts.maxExpansion {
 		return d.refusePoint(badLabels, "labels", "", "of the request's new series are too large together: send smaller batches")
 	}
-	if !d.admitSeries(s) {
+	charge, ok := d.admitSeries(s.series)
+	if !ok {
 		return false
 	}
 	mc := &d.cols.metric
@@ -289,7 +290,7 @@ func (d *decoder) nameSeries(s seriesDay, suffix, key, value string, kind series
 		d.appendLabel(viewBytes(key), viewBytes(value))
 	}
 	c.labels.endRow()
-	mc.fresh = append(mc.fresh, s)
+	mc.fresh, mc.charges = append(mc.fresh, s), append(mc.charges, charge)
 	if mc.named == nil {
 		mc.named = make(map[seriesDay]struct{})
 	}

@@ -14,7 +14,7 @@ type seriesDay struct {
 //
 // It keeps two generations, each of at most max: a series that is met is in the young one or moves there, and when that is
 // full it becomes the old one. So what is not met any more is forgotten; a series that is forgotten too early is named
-// once more, which costs a row, and what a tenant's quota of series has left for one.
+// once more, which costs a row and nobody's quota.
 type namedSeries struct {
 	max int
 

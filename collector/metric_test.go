@@ -196,7 +196,7 @@ func TestSeriesAreNamedAgainAfterAFailure(t *testing.T) {
 
 func testOptions() decodeOptions {
 	return decodeOptions{tenantAttributes: []string{"tenant.id"}, tenantLabels: []string{"tenant_id", "tenant"}, maxFuture: 10 * time.Minute, retention: 30 * 24 * time.Hour,
-		maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion, maxLabels: 16 << 10, maxBuckets: 1000}
+		maxValue: 4096, maxName: 512, maxAttributes: 256, maxExpansion: maxExpansion, maxLabels: 16 << 10, maxBuckets: 1000, maxPoints: 250_000}
 }
 
 // decodePoints decodes a body of the signal.

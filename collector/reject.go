@@ -25,11 +25,12 @@ const (
 	badTemporality // of a sum or histogram
 	badHistogram
 	badLabels // of a series
+	tooMany   // points of a request
 	reasons   // how many there are
 )
 
 var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id", "over_quota",
-	"name", "time", "value", "temporality", "histogram", "labels"}
+	"name", "time", "value", "temporality", "histogram", "labels", "batch_size"}
 
 // outcome is what became of what a request carries.
 type outcome struct {
@@ -41,7 +42,11 @@ type outcome struct {
 	sampledAway int    // spans that were counted and are not in trace_spans, because their tenant is over its quota
 
 	samples, histograms int // of remote-write, accepted
+	numbers             int // that the accepted points are stored as
 }
+
+// work is how much a request was for a key's rate: its spans, or the numbers of its points.
+func (o *outcome) work() int { return max(o.accepted, o.numbers) + o.rejectedTotal() }
 
 func (o *outcome) rejectedTotal() (n int) {
 	for _, r := range o.rejected {

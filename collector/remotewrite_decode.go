@@ -234,7 +234,7 @@ func (d *decoder) timeSeries(src []byte, at seriesFields, typed int32, created i
 			return err
 		case wrong != nil:
 			d.out.reject(why, wrong)
-		case !ok:
+		case !ok || !d.admitPoint(mark):
 			d.cols.metric.cut(mark)
 		default:
 			d.out.accepted++

@@ -56,6 +56,12 @@ func (s *sampler) charge(offered, kept amount) {
 	s.tokens = s.tokens.plus(kept, -1)
 }
 
+// refund takes a charge back.
+func (s *sampler) refund(offered, kept amount) {
+	s.offered = s.offered.plus(offered, -1).within(amount{}, s.offered)
+	s.tokens = s.tokens.plus(kept, 1)
+}
+
 // adjust sets the level for what comes next. When there are no tokens, it is the one that the measured rate needs. When half
 // of the burst has been saved up it is one below that: so over a longer time the whole rate is used, not just
 // what a power of two leaves of it.

@@ -78,7 +78,7 @@ func TestSamplerSurvivesClocks(t *testing.T) {
 		for range rapid.IntRange(1, 50).Draw(t, "requests") {
 			now := rapid.Int64Range(-int64(1000*time.Hour), int64(1000*time.Hour)).Draw(t, "now")
 			n := float64(rapid.IntRange(0, 1000).Draw(t, "spans"))
-			a.settle(l, &usage{offered: amount{n, n}, kept: amount{n, n}}, now)
+			a.settle(l, &usage{spent: spent{offered: amount{n, n}, kept: amount{n, n}}}, now)
 			if a.main.tokens.spans > full.spans || a.hard.spans > 1e19 || a.main.tokens.spans < -a.terms.soft.spans || math.IsNaN(a.main.tokens.bytes) {
 				t.Fatalf("tokens %+v of at most %+v", a.main.tokens, full)
 			}

@@ -32,6 +32,8 @@ type columns struct {
 	spans    spanColumns
 	load     loadColumns
 	metric   metricColumns
+
+	ledger ledger // what the rows have cost their tenants, metric series apart
 }
 
 func newColumns() *columns {
@@ -144,18 +146,20 @@ type mark struct {
 	requests, spans, load          int
 	message, exception, attributes int // sizes in bytes
 	metric                         metricMark
+	ledger                         int
 }
 
 func (c *columns) mark() mark {
 	return mark{
 		requests: c.requests.status.Rows(), spans: c.spans.kind.Rows(), load: c.load.calls.Rows(),
 		message: len(c.spans.message.buf), exception: len(c.spans.exception.buf),
-		attributes: len(c.spans.attributeValues.buf), metric: c.metric.mark(),
+		attributes: len(c.spans.attributeValues.buf), metric: c.metric.mark(), ledger: len(c.ledger),
 	}
 }
 
-// cut forgets the rows since the mark.
+// cut forgets the rows since the mark and gives back what they have cost.
 func (c *columns) cut(m mark) {
+	c.ledger.giveBack(m.ledger)
 	c.requests.cut(m.requests)
 	c.load.cut(m.load)
 	c.metric.cut(m.metric)
@@ -207,6 +211,7 @@ func (c *columns) reset() {
 	c.spans.input().Reset()
 	c.load.input().Reset()
 	c.metric.reset()
+	c.ledger.cut(0)
 }
 
 // input returns the columns of a table and how many rows they have.

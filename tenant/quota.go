@@ -12,21 +12,22 @@ import (
 // Quota is what one tenant may send to one collector. Zero is no limit, everywhere but in BurstSeconds.
 //
 // Over SpansPerSecond or BytesPerSecond every request is still counted, and traces are sampled. Over HardLimit times
-// one of them, spans are refused and the sender is told.
+// one of them, spans are refused and the sender is told. Points are never sampled: over PointsPerSecond they are refused.
 type Quota struct {
 	SpansPerSecond   int64 // spans of all kinds that are stored; beyond, traces are sampled
 	BytesPerSecond   int64 // of those spans, uncompressed protobuf
 	BurstSeconds     int64 // a tenant that was quiet may send what it may send in so many seconds at once; at least 1
 	HardLimit        int64 // a multiple of both rates: spans beyond are refused; its bursts are as long
+	PointsPerSecond  int64 // numbers of metrics' points that are stored: a histogram is as many as it has buckets, a sum and a count
 	NewRoutesPerHour int64 // that a service shows with this tenant's requests; further ones are counted as the route "other"
-	NewSeriesPerHour int64 // metric series that were not seen before; points of further ones are refused
-	ActiveSeries     int64 // metric series on one day (UTC); points of further ones are refused
+	NewSeriesPerHour int64 // metric series that were there neither today nor yesterday; points of further ones are refused
+	ActiveSeries     int64 // metric series that points come of on one day (UTC); points of further ones are refused
 }
 
 // KeyQuota is what all that share one API key may send to one collector. Beyond it requests get 503 with Retry-After, so
 // that nothing is lost. Zero is no limit.
 type KeyQuota struct {
-	SpansPerSecond int64
+	SpansPerSecond int64 // and numbers of metrics' points
 	BytesPerSecond int64 // of bodies, uncompressed
 }
 
@@ -41,20 +42,21 @@ type Quotas struct {
 	Key KeyQuota // of each API key
 }
 
-// DefaultQuotas are generous: who meets them sends some hundred times what a tenant of that plan usually does.
+// DefaultQuotas are generous: who meets them sends some hundred times what a tenant of that plan usually does. Points
+// may come of each active series once a second.
 func DefaultQuotas() Quotas {
 	enterprise := Quota{
 		SpansPerSecond: 100_000, BytesPerSecond: 100 << 20, BurstSeconds: 60, HardLimit: 10,
-		NewRoutesPerHour: 1000, NewSeriesPerHour: 100_000, ActiveSeries: 200_000,
+		PointsPerSecond: 200_000, NewRoutesPerHour: 1000, NewSeriesPerHour: 100_000, ActiveSeries: 200_000,
 	}
 	return Quotas{
 		Starter: Quota{
 			SpansPerSecond: 5000, BytesPerSecond: 5 << 20, BurstSeconds: 60, HardLimit: 10,
-			NewRoutesPerHour: 200, NewSeriesPerHour: 5000, ActiveSeries: 10_000,
+			PointsPerSecond: 10_000, NewRoutesPerHour: 200, NewSeriesPerHour: 5000, ActiveSeries: 10_000,
 		},
 		Professional: Quota{
 			SpansPerSecond: 20_000, BytesPerSecond: 20 << 20, BurstSeconds: 60, HardLimit: 10,
-			NewRoutesPerHour: 500, NewSeriesPerHour: 20_000, ActiveSeries: 50_000,
+			PointsPerSecond: 50_000, NewRoutesPerHour: 500, NewSeriesPerHour: 20_000, ActiveSeries: 50_000,
 		},
 		Enterprise:   enterprise,
 		Unregistered: enterprise,
@@ -152,7 +154,7 @@ func (q *Quotas) fields(whom string) map[string]*int64 {
 	}
 	return map[string]*int64{
 		"spans-per-second": &p.SpansPerSecond, "bytes-per-second": &p.BytesPerSecond, burstSeconds: &p.BurstSeconds, hardLimit: &p.HardLimit,
-		"new-routes-per-hour": &p.NewRoutesPerHour, "new-series-per-hour": &p.NewSeriesPerHour, "active-series": &p.ActiveSeries,
+		"points-per-second": &p.PointsPerSecond, "new-routes-per-hour": &p.NewRoutesPerHour, "new-series-per-hour": &p.NewSeriesPerHour, "active-series": &p.ActiveSeries,
 	}
 }
 

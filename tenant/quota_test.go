@@ -43,7 +43,7 @@ func TestBadQuotaSettingsAreNamed(t *testing.T) {
 	f("starter", "WHOM.NAME=VALUE")
 	f("starter=5", "WHOM.NAME=VALUE")
 	f("gold.burst-seconds=5", "gold", "starter, professional, enterprise, unregistered or key")
-	f("starter.spans=5", "spans", "new-routes-per-hour, new-series-per-hour, spans-per-second")
+	f("starter.spans=5", "spans", "new-routes-per-hour, new-series-per-hour, points-per-second, spans-per-second")
 	f("key.burst-seconds=5", "burst-seconds", "bytes-per-second, spans-per-second")
 	f("starter.spans-per-second=many", "starter.spans-per-second", "many")
 	f("starter.spans-per-second=-1", "-1")
