@@ -19,11 +19,22 @@ func (d *decoder) addResource(series uint64, p part) {
 		return
 	}
 	for _, v := range d.vocabulary.byMetric[string(d.partName(p.suffix))] {
-		if v.label != "" && string(d.labelOf(v.label)) != v.value {
-			continue
+		if d.concerns(v) {
+			d.addMeasure(series, p, v)
 		}
-		d.addMeasure(series, p, v)
 	}
+}
+
+// concerns reports whether the mapping is about the point, by its labels.
+func (d *decoder) concerns(v *mapping) bool {
+	if v.label == "" {
+		return true
+	}
+	value := d.labelOf(v.label)
+	if v.value == "" {
+		return len(value) > 0
+	}
+	return string(value) == v.value
 }
 
 func (d *decoder) addMeasure(series uint64, p part, v *mapping) {

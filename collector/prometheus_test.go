@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,17 +31,18 @@ func background(t *testing.T, pkg, name string, args ...string) {
 	if err != nil {
 		t.Fatalf("%v: apt-get install %s", err, pkg)
 	}
-	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
+	log, err := os.Create(filepath.Join(t.TempDir(), filepath.Base(name)+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it starts
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 		_ = log.Close()
 		if out, err := os.ReadFile(log.Name()); t.Failed() && err == nil {

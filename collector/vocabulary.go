@@ -32,7 +32,7 @@ var measures = []measure{
 	{"depth", false, "sum", "messages that wait to be delivered"},
 	{"unacknowledged", false, "sum", "messages delivered and not acknowledged"},
 	{"oldest_age_seconds", false, "max", "how long the oldest message has waited"},
-	{"in", true, "sum", "messages that came in"},
+	{"in", true, "sum", "messages that came into a queue"},
 	{"out", true, "sum", "messages that were delivered"},
 	{"consumers", false, "sum", "those who read the queue"},
 	{"waiting", false, "sum", "requests that wait for a connection now"},
@@ -68,7 +68,7 @@ var systemLabels = []string{"db.system.name", "db.system", "messaging.system"}
 // mapping says that a metric, or those of its points that have a label, is a measure.
 type mapping struct {
 	metric       string // with _sum or _count for these of a histogram or summary
-	label, value string // that a point must have; empty for all points
+	label, value string // that a point must have; without a value any, without a label all points are taken
 	kind, system string // system is empty when the point's labels name it
 	measure      string
 	scale        float64 // what makes the metric's unit the measure's; sinceUnix for one that is no factor
@@ -167,21 +167,42 @@ var vocabulary = []mapping{
 	{"redis_memory_used_bytes", "", "", cache, "redis", "memory_used_bytes", 1},
 	{"redis_memory_max_bytes", "", "", cache, "redis", "memory_max_bytes", 1},
 
-	// RabbitMQ's own Prometheus plugin (of all queues together, or a queue each as detailed), and kbudde's
-	// rabbitmq_exporter, which shares the names of what is in a queue.
+	// RabbitMQ's own Prometheus plugin: a broker. What its queues hold together are sums over all of them. What comes and
+	// goes is in the global counters alone: the plugin's sums over queues and channels lose what a closed channel has counted.
+	{"rabbitmq_global_messages_routed_total", "", "", queue, "rabbitmq", "in", 1},
+	{"rabbitmq_global_messages_delivered_total", "", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_connections", "", "", queue, "rabbitmq", "connections_used", 1},
+	{"rabbitmq_process_resident_memory_bytes", "", "", queue, "rabbitmq", "memory_used_bytes", 1},
+	{"rabbitmq_resident_memory_limit_bytes", "", "", queue, "rabbitmq", "memory_max_bytes", 1},
+
+	// The plugin: each queue, by /metrics/detailed. Those that count are there since RabbitMQ 4.0.
 	{"rabbitmq_detailed_queue_messages_ready", "", "", queue, "rabbitmq", "depth", 1},
 	{"rabbitmq_detailed_queue_messages_unacked", "", "", queue, "rabbitmq", "unacknowledged", 1},
 	{"rabbitmq_detailed_queue_consumers", "", "", queue, "rabbitmq", "consumers", 1},
+	{"rabbitmq_detailed_queue_head_message_timestamp", "", "", queue, "rabbitmq", "oldest_age_seconds", sinceUnix},
+	{"rabbitmq_detailed_queue_exchange_messages_published_total", "", "", queue, "rabbitmq", "in", 1},
+	{"rabbitmq_detailed_queue_messages_delivered_total", "", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_detailed_queue_messages_delivered_ack_total", "", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_detailed_queue_get_total", "", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_detailed_queue_get_ack_total", "", "", queue, "rabbitmq", "out", 1},
+
+	// The plugin by /metrics (all queues of a broker together: no label queue) and by /metrics/per-object, and kbudde's
+	// rabbitmq_exporter, which shares names with both. Only that one says whether a queue is durable, and only its
+	// messages_published_total is of a queue: the plugin's is of a channel, and says again what queue_exchange does.
 	{"rabbitmq_queue_messages_ready", "", "", queue, "rabbitmq", "depth", 1},
 	{"rabbitmq_queue_messages_unacked", "", "", queue, "rabbitmq", "unacknowledged", 1},
 	{"rabbitmq_queue_messages_unacknowledged", "", "", queue, "rabbitmq", "unacknowledged", 1},
 	{"rabbitmq_queue_consumers", "", "", queue, "rabbitmq", "consumers", 1},
-	{"rabbitmq_global_messages_received_total", "", "", queue, "rabbitmq", "in", 1},
-	{"rabbitmq_global_messages_delivered_total", "", "", queue, "rabbitmq", "out", 1},
-	{"rabbitmq_queue_messages_published_total", "", "", queue, "rabbitmq", "in", 1},
-	{"rabbitmq_queue_messages_delivered_total", "", "", queue, "rabbitmq", "out", 1},
-	{"rabbitmq_queue_messages_delivered_noack_total", "", "", queue, "rabbitmq", "out", 1},
 	{"rabbitmq_queue_head_message_timestamp", "", "", queue, "rabbitmq", "oldest_age_seconds", sinceUnix},
+	{"rabbitmq_queue_exchange_messages_published_total", "queue", "", queue, "rabbitmq", "in", 1},
+	{"rabbitmq_queue_messages_published_total", "durable", "", queue, "rabbitmq", "in", 1},
+	{"rabbitmq_queue_messages_delivered_total", "queue", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_queue_messages_delivered_ack_total", "queue", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_queue_messages_delivered_noack_total", "queue", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_queue_get_total", "queue", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_queue_get_ack_total", "queue", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_queue_messages_get_total", "queue", "", queue, "rabbitmq", "out", 1},
+	{"rabbitmq_queue_messages_get_noack_total", "queue", "", queue, "rabbitmq", "out", 1},
 
 	// Amazon SQS, as the exporters of CloudWatch name it.
 	{"aws_sqs_approximate_number_of_messages_visible_maximum", "", "", queue, "aws_sqs", "depth", 1},

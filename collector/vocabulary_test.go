@@ -42,8 +42,11 @@ func TestPageShowsTheVocabulary(t *testing.T) {
 	want.WriteString("\n| metric | of its points | kind | system | measure | times |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, v := range vocabulary {
 		points, system, scale := "all", v.system, fmt.Sprint(v.scale)
-		if v.label != "" {
+		switch {
+		case v.value != "":
 			points = fmt.Sprintf("`%s` is `%s`", v.label, v.value)
+		case v.label != "":
+			points = fmt.Sprintf("with `%s`", v.label)
 		}
 		if system == "" {
 			system = "*of the point*"
@@ -123,6 +126,13 @@ func TestMetricsBecomeMeasures(t *testing.T) {
 	f(gauge("kafka.partition.current_offset", double(now, 100, text("topic", "orders"), number("partition", 1))), "queue kafka orders in 1 100")
 	f(gauge("rabbitmq_queue_head_message_timestamp", double(now, float64(now.Add(-time.Minute).UnixNano())/1e9, text("queue", "q"))), "queue rabbitmq q oldest_age_seconds 0 60")
 	f(gauge("rabbitmq_queue_head_message_timestamp", double(now, 0, text("queue", "q")))) // it is empty
+	published := func(attributes ...*commonpb.KeyValue) *metricspb.Metric {
+		return sum("rabbitmq_queue_messages_published_total", true, cumulative, double(now, 9, attributes...))
+	}
+	f(published(text("queue", "q"), text("vhost", "/"), text("durable", "false")), "queue rabbitmq q in 1 9") // rabbitmq_exporter
+	f(published(text("queue", "q"), text("channel", "<0.785.0>")))                                            // RabbitMQ, per object
+	f(published(text("instance", "rabbit:15692")))                                                            // RabbitMQ, all queues
+	f(sum("rabbitmq_queue_messages_delivered_total", true, cumulative, double(now, 9, text("instance", "rabbit:15692"))))
 	f(gauge("pg_replication_lag", double(now, 1.5, text("server", "db1:5432"), text("instance", "exporter:9187"))), "database postgresql db1:5432 replication_lag_seconds 0 1.5")
 	f(gauge("redis_memory_used_bytes", &metricspb.NumberDataPoint{TimeUnixNano: uint64(now.UnixNano()), Flags: 1})) // it ended
 	f(gauge("what.nobody.maps", double(now, 1)))
