@@ -22,6 +22,9 @@ func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 		name     = d.name(s.name)
 		route    = d.name(s.facts.httpRoute)
 	)
+	if !r.known {
+		product, service, r.known = d.admitService(id, product, service)
+	}
 	if s.kind == kindServer || s.kind == kindConsumer {
 		// The tenant may lie in d.scratch, so the route is built behind it.
 		start := len(d.scratch)

@@ -197,7 +197,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	wg.Go(func() { c.writer.run(writing) })
 	wg.Go(func() { c.keepHouse(ctx) })
 	wg.Go(func() { c.limiter.run(writing) })
-	wg.Go(func() { c.learnRoutes(writing) })
+	wg.Go(func() { c.learnNames(writing) })
 	c.committer.run(ctx)
 	// An insert that runs now may end: it is repeated otherwise.
 	bound := time.AfterFunc(c.opts.StopTimeout, stopWriting)

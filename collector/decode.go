@@ -60,6 +60,7 @@ type decoder struct {
 type resource struct {
 	product, service, version []byte
 	tenant                    owner
+	known                     bool // admitService knows its product and service
 
 	attributes joined
 	key        uint32 // of its attributes in the column resource_attributes, once it is keyed
@@ -98,6 +99,7 @@ func (d *decoder) decode(req request, cols *columns, now time.Time) (outcome, er
 			cols.cut(m)
 		}
 	}()
+	d.limits.key = req.from.KeyID
 	d.limits.begin(now, &cols.ledger)
 	if err := req.signal.decode(d, req.body); err != nil {
 		return outcome{}, err
@@ -364,7 +366,7 @@ func (d *decoder) check() (tenant.ID, bool) {
 		d.out.reject(badTenant, func() error { return err })
 		return "", false
 	}
-	return id, true
+	return d.admitTenant(id), true
 }
 
 func (d *decoder) fieldError(field, got, message string) error {

@@ -36,7 +36,7 @@ type limiter struct {
 	seed   maphash.Seed
 	shards [64]shard
 	keys   keyLimits
-	routes *routes
+	names  *names
 
 	overMu sync.Mutex // guards over and worst
 	over   []*account // that were over their quota at the last report or since; some, if there are very many
@@ -76,7 +76,7 @@ func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.T
 	l.plans.Store(p)
 	l.room.max = maxShown
 	l.keys.quota = quotas.Key
-	l.routes = newRoutes(maxRoutes)
+	l.names = newNames(maxNames)
 	return l
 }
 
@@ -167,7 +167,7 @@ func (l *limiter) run(ctx context.Context) {
 			now := l.time(time.Now())
 			l.forgetIdle(now)
 			l.keys.forgetIdle(now)
-			l.routes.forgetIdle(now)
+			l.names.forgetIdle(now)
 		}
 	}
 }

@@ -12,16 +12,26 @@ import (
 	"time"
 )
 
-// learnRoutes makes the routes that ClickHouse has of the last days known, so that a restart gives no route a second
-// time and takes none away. Until ClickHouse answers, routes are new, at the expense of a whole allowance.
-func (c *Collector) learnRoutes(ctx context.Context) {
+// learnNames makes the names that ClickHouse has of the last days known, so that a restart gives no name a second time and
+// takes none away. Until ClickHouse answers, names are new, at the expense of a whole allowance.
+func (c *Collector) learnNames(ctx context.Context) {
 	tick := time.NewTicker(learnWait)
 	defer tick.Stop()
-	for {
-		n, err := c.inserter.routes(ctx, c.limiter.routes.max/2, c.limiter.routes.learn)
+	n := c.limiter.names
+	lessons := []lesson{
+		{tenantsQuery, func(owner, _, _, _ []byte) { n.learn(0, n.hash(tenantName, owner)) }}, // nobody knows any more whose key it was
+		{servicesQuery, n.learnService},
+		{routesQuery, func(owner, product, service, route []byte) {
+			n.learnService(owner, product, service, nil)
+			n.learn(n.hash(tenantName, owner), n.hash(routeName, product, service, route))
+		}},
+	}
+	for len(lessons) > 0 {
+		rows, err := c.inserter.names(ctx, lessons[0].query, n.known.max/2, lessons[0].each)
 		if err == nil {
-			c.opts.Logger.Debug("learned the routes of the last days", "routes", n)
-			return
+			c.opts.Logger.Debug("learned names of the last days", "rows", rows)
+			lessons = lessons[1:]
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -31,52 +41,79 @@ func (c *Collector) learnRoutes(ctx context.Context) {
 	}
 }
 
+// lesson is a query of names, and what is to be done with each row of it.
+type lesson struct {
+	query string
+	each  func(owner, product, service, route []byte)
+}
+
+func (n *names) learnService(owner, product, service, _ []byte) {
+	of := n.hash(tenantName, owner)
+	n.learn(of, n.hash(serviceName, product, service))
+	n.learn(of, n.hash(productName, product))
+}
+
 const (
 	learnWait    = 10 * time.Second
 	learnTimeout = time.Minute
 )
 
-const routesQuery = `
-SELECT DISTINCT product, service, route
-FROM latency_1h
-WHERE hour >= now() - INTERVAL 7 DAY AND route != 'other'
+// Some tenant that has a name stands for the one that brought it. Names that only spans have which are neither requests nor
+// calls are not among them.
+const (
+	tenantsQuery = `
+SELECT DISTINCT tenant AS owner, '', '', '' FROM (
+    SELECT tenant FROM latency_1h WHERE hour >= now() - INTERVAL 7 DAY
+    UNION ALL SELECT tenant FROM load_1m WHERE minute >= now() - INTERVAL 1 DAY
+    UNION ALL SELECT tenant FROM metric_series WHERE day >= today() - 1)
+WHERE owner != ''`
+	servicesQuery = `
+SELECT any(tenant), product, service, '' FROM (
+    SELECT tenant, product, service FROM load_1m WHERE minute >= now() - INTERVAL 1 DAY
+    UNION ALL SELECT tenant, product, service FROM metric_series WHERE day >= today() - 1)
+GROUP BY product, service`
+	routesQuery = `
+SELECT any(tenant), product, service, route FROM latency_1h WHERE hour >= now() - INTERVAL 7 DAY AND route != 'other'
+GROUP BY product, service, route`
+	namesSettings = `
 LIMIT %d
 SETTINGS max_threads = 1, max_execution_time = 50
 FORMAT RowBinary`
+)
 
-// routes calls each for at most limit routes, whose memory is used again.
-func (in *inserter) routes(ctx context.Context, limit int, each func(product, service, route []byte)) (int, error) {
+// names calls each for at most limit rows of the query, whose memory is used again.
+func (in *inserter) names(ctx context.Context, query string, limit int, each func(owner, product, service, route []byte)) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, learnTimeout)
 	defer cancel()
 	u := *in.cfg.HTTP
 	u.Path, u.RawQuery = "/", url.Values{"database": {in.cfg.Options.Auth.Database}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(fmt.Sprintf(routesQuery, limit)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(query+fmt.Sprintf(namesSettings, limit)))
 	if err != nil {
-		return 0, fmt.Errorf("cannot make a query of routes: %w", err)
+		return 0, fmt.Errorf("cannot make a query of names: %w", err)
 	}
 	req.Header.Set("X-ClickHouse-User", in.cfg.Options.Auth.Username)
 	req.Header.Set("X-ClickHouse-Key", in.cfg.Options.Auth.Password)
 	resp, err := in.client.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("cannot read routes: %w", withoutURL(err))
+		return 0, fmt.Errorf("cannot read names: %w", withoutURL(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if code := resp.Header.Get("X-ClickHouse-Exception-Code"); resp.StatusCode != http.StatusOK || code != "" {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-		return 0, fmt.Errorf("cannot read routes: %w", &refusedError{resp.StatusCode, code, strings.TrimSpace(string(text))})
+		return 0, fmt.Errorf("cannot read names: %w", &refusedError{resp.StatusCode, code, strings.TrimSpace(string(text))})
 	}
 	src := bufio.NewReader(resp.Body)
-	var row [3][]byte
+	var row [4][]byte
 	for n := 0; ; n++ {
 		for i := range row {
 			if row[i], err = readText(src, row[i][:0]); err != nil {
 				if err == io.EOF && i == 0 { //nolint:errorlint // readText returns it as it is
 					return n, nil
 				}
-				return n, fmt.Errorf("cannot read routes: %w", err)
+				return n, fmt.Errorf("cannot read names: %w", err)
 			}
 		}
-		each(row[0], row[1], row[2])
+		each(row[0], row[1], row[2], row[3])
 	}
 }
 

@@ -5,15 +5,19 @@ import vm "github.com/VictoriaMetrics/metrics"
 // limitMetrics count what limits do. None has a tenant's name as a label: who invents tenants would fill the operator's
 // own monitoring. Stats and the log name the worst.
 var limitMetrics = struct {
-	sampledAway *vm.Counter
-	otherRoutes *vm.Counter
-	overKey     *vm.Counter
-	planErrors  *vm.Counter
+	sampledAway   *vm.Counter
+	otherRoutes   *vm.Counter
+	otherServices *vm.Counter
+	untagged      *vm.Counter
+	overKey       *vm.Counter
+	planErrors    *vm.Counter
 }{
-	sampledAway: vm.NewCounter("headroom_collector_sampled_away_spans_total"),
-	otherRoutes: vm.NewCounter("headroom_collector_other_route_requests_total"),
-	overKey:     vm.NewCounter("headroom_collector_over_key_quota_requests_total"),
-	planErrors:  vm.NewCounter("headroom_collector_plan_refresh_errors_total"),
+	sampledAway:   vm.NewCounter("headroom_collector_sampled_away_spans_total"),
+	otherRoutes:   vm.NewCounter("headroom_collector_other_route_requests_total"),
+	otherServices: vm.NewCounter("headroom_collector_other_service_total"),
+	untagged:      vm.NewCounter("headroom_collector_untagged_new_tenants_total"),
+	overKey:       vm.NewCounter("headroom_collector_over_key_quota_requests_total"),
+	planErrors:    vm.NewCounter("headroom_collector_plan_refresh_errors_total"),
 }
 
 func (l *limiter) gauges(set *vm.Set) {

@@ -21,7 +21,8 @@ type spanLimits struct {
 	since   int64   // when seen was empty
 	touched []int32 // those of seen that the request has used
 
-	known known
+	key   int64 // the API key that the request came with
+	known knownLately
 }
 
 // allowance is what a request may use of an account before it asks again.

@@ -60,7 +60,7 @@ func eachMessage(src []byte, field uint32, f func(data []byte) error) (err error
 func (d *decoder) resourceMetrics(data []byte) error {
 	m := &d.metric
 	m.shared.reset()
-	m.product, m.service, m.owner = nil, nil, owner{}
+	m.from, m.owner = origin{}, owner{}
 	if err := eachMessage(data, 1, d.metricResource); err != nil {
 		return fmt.Errorf("resource: %w", err)
 	}
@@ -84,9 +84,9 @@ func (d *decoder) metricResource(src []byte) error {
 		}
 		switch string(key) {
 		case "service.name":
-			m.service = v.str()
+			m.from.service = v.str()
 		case "service.namespace":
-			m.product = v.str()
+			m.from.product = v.str()
 		}
 		m.owner.learn(d.opts.tenantAttributes, key, &v)
 		return d.addLabel(&m.shared, key, &v)

@@ -347,7 +347,7 @@ func (d *decoder) addHistogram(r histogramRow) bool {
 	h.zeroCount.Append(r.zeroCount)
 	h.positive.endRow()
 	h.negative.endRow()
-	h.product.append(d.name(m.product))
+	h.product.append(m.product)
 	h.tenant.append(m.tenant)
 	kind := counterSeries
 	if m.kind == deltaHistogramSeries {

@@ -102,11 +102,11 @@ func (s *labelSet) size() (n int) {
 // metricState is what is known of the metric and the point being decoded.
 type metricState struct {
 	// Of the resource and scope that points share.
-	shared           labelSet
-	product, service []byte
-	owner            owner  // whom the resource names
-	sharedHash       uint64 // of shared, which is hashed once, for points are many
-	scope            []byte // its name: two libraries of one process may count under the same name
+	shared     labelSet
+	from       origin
+	owner      owner  // whom the resource names
+	sharedHash uint64 // of shared, which is hashed once, for points are many
+	scope      []byte // its name: two libraries of one process may count under the same name
 
 	// Of the metric.
 	name, unit []byte
@@ -119,6 +119,8 @@ type metricState struct {
 	identified  bool   // hash is that of these labels
 	hash        uint64 // of all its labels
 	tenant      []byte
+	product     []byte // under which it is counted
+	service     []byte // the same
 	ts, started uint64 // nanoseconds; started is 0 when it is unknown
 
 	counts  []uint64
@@ -174,11 +176,19 @@ func (d *decoder) settle() bool {
 		d.scratch, _ = v.appendText(d.scratch[:0]) // a broken array names no tenant
 		text = d.scratch
 	}
-	if _, err := tenant.ParseID(viewString(text)); err != nil && len(text) > 0 {
-		d.out.reject(badTenant, func() error { return err })
-		return false
+	id := tenant.Untagged
+	if len(text) > 0 {
+		var err error
+		if id, err = tenant.ParseID(viewString(text)); err != nil {
+			d.out.reject(badTenant, func() error { return err })
+			return false
+		}
 	}
-	m.tenant = append(m.tenant[:0], text...)
+	m.tenant = append(m.tenant[:0], d.admitTenant(id)...)
+	m.product, m.service = d.name(m.from.product), d.name(m.from.service)
+	if !m.from.known {
+		m.product, m.service, m.from.known = d.admitService(tenant.ID(viewString(m.tenant)), m.product, m.service)
+	}
 	return true
 }
 
@@ -213,7 +223,7 @@ func (d *decoder) refusePoint(why reason, field, got, message string) bool {
 }
 
 func (d *decoder) pointError(field, got, message string) error {
-	return fault.InvalidField(field, got, "%s (metric %q of service %q)", message, shorten(d.metric.name), shorten(d.metric.service))
+	return fault.InvalidField(field, got, "%s (metric %q of service %q)", message, shorten(d.metric.name), shorten(d.metric.from.service))
 }
 
 // series returns the series that the part belongs to and makes sure that it is named; false when it is refused.
@@ -258,9 +268,9 @@ func (d *decoder) nameSeries(s seriesDay, suffix, key, value string, kind series
 	c.day.Append(s.day)
 	c.metric.append(d.partName(suffix))
 	c.series.Append(s.series)
-	c.product.append(d.name(m.product))
+	c.product.append(m.product)
 	c.tenant.append(m.tenant)
-	c.service.append(d.name(m.service))
+	c.service.append(m.service)
 	c.kind.append(viewBytes(kindNames[kind]))
 	c.unit.append(d.name(m.unit))
 	own, shared := m.labels.labels, m.sharedWithScope()
@@ -331,7 +341,7 @@ func (d *decoder) addPart(p part) bool {
 	}
 	c.started.Append(started)
 	c.value.Append(p.number)
-	c.product.append(d.name(m.product))
+	c.product.append(m.product)
 	c.tenant.append(m.tenant)
 	d.addResource(series, p)
 	return true

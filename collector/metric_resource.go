@@ -66,9 +66,9 @@ func (d *decoder) addMeasure(series uint64, p part, v *mapping) {
 	}
 	c := &d.cols.metric.resources
 	c.ts.Append(millis(m.ts))
-	c.product.append(d.name(m.product))
+	c.product.append(m.product)
 	c.tenant.append(m.tenant)
-	c.service.append(d.name(m.service))
+	c.service.append(m.service)
 	c.kind.append(viewBytes(kind))
 	c.system.append(d.name(system))
 	c.instance.append(d.name(d.instance(kind, system)))

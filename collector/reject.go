@@ -39,6 +39,7 @@ type outcome struct {
 	rejected    [reasons]int
 	first       string // what was wrong with the first thing that is refused
 	clipped     int    // values cut to their limit
+	warning     string // of what is counted otherwise than the sender meant it
 	sampledAway int    // spans that were counted and are not in trace_spans, because their tenant is over its quota
 
 	samples, histograms int // of remote-write, accepted
@@ -81,7 +82,7 @@ func (o *outcome) answer() answer {
 	n := o.rejectedTotal()
 	switch n {
 	case 0:
-		return answer{}
+		return answer{0, o.warning}
 	case 1:
 		return answer{1, o.first}
 	}

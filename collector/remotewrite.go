@@ -182,11 +182,11 @@ func (d *decoder) seriesOwner() {
 	if !both {
 		product, service = nil, product
 	}
-	m.product, m.service = product, service
+	m.from = origin{product: product, service: service}
 	if v := m.labels.get("service_namespace"); len(v) > 0 {
-		m.product = v
+		m.from.product = v
 	}
 	if v := m.labels.get("service_name"); len(v) > 0 {
-		m.service = v
+		m.from.service = v
 	}
 }

@@ -14,14 +14,15 @@ import (
 // Over SpansPerSecond or BytesPerSecond every request is still counted, and traces are sampled. Over HardLimit times
 // one of them, spans are refused and the sender is told. Points are never sampled: over PointsPerSecond they are refused.
 type Quota struct {
-	SpansPerSecond   int64 // spans of all kinds that are stored; beyond, traces are sampled
-	BytesPerSecond   int64 // of those spans, uncompressed protobuf
-	BurstSeconds     int64 // a tenant that was quiet may send what it may send in so many seconds at once; at least 1
-	HardLimit        int64 // a multiple of both rates: spans beyond are refused; its bursts are as long
-	PointsPerSecond  int64 // numbers of metrics' points that are stored: a histogram is as many as it has buckets, a sum and a count
-	NewRoutesPerHour int64 // that a service shows with this tenant's requests; further ones are counted as the route "other"
-	NewSeriesPerHour int64 // metric series that were there neither today nor yesterday; points of further ones are refused
-	ActiveSeries     int64 // metric series that points come of on one day (UTC); points of further ones are refused
+	SpansPerSecond     int64 // spans of all kinds that are stored; beyond, traces are sampled
+	BytesPerSecond     int64 // of those spans, uncompressed protobuf
+	BurstSeconds       int64 // a tenant that was quiet may send what it may send in so many seconds at once; at least 1
+	HardLimit          int64 // a multiple of both rates: spans beyond are refused; its bursts are as long
+	PointsPerSecond    int64 // numbers of metrics' points that are stored: a histogram is as many as it has buckets, a sum and a count
+	NewServicesPerHour int64 // with this tenant first; further ones are counted as the service "other"
+	NewRoutesPerHour   int64 // that a service shows with this tenant's requests; further ones are counted as the route "other"
+	NewSeriesPerHour   int64 // metric series that were there neither today nor yesterday; points of further ones are refused
+	ActiveSeries       int64 // metric series that points come of on one day (UTC); points of further ones are refused
 }
 
 // KeyQuota is what all that share one API key may send to one collector. Beyond it requests get 503 with Retry-After, so
@@ -29,6 +30,9 @@ type Quota struct {
 type KeyQuota struct {
 	SpansPerSecond int64 // and numbers of metrics' points
 	BytesPerSecond int64 // of bodies, uncompressed
+
+	// NewTenantsPerHour is how many tenants without a plan may appear; what further ones send is counted as untagged.
+	NewTenantsPerHour int64
 }
 
 // Quotas are the quotas of an installation.
@@ -47,20 +51,20 @@ type Quotas struct {
 func DefaultQuotas() Quotas {
 	enterprise := Quota{
 		SpansPerSecond: 100_000, BytesPerSecond: 100 << 20, BurstSeconds: 60, HardLimit: 10,
-		PointsPerSecond: 200_000, NewRoutesPerHour: 1000, NewSeriesPerHour: 100_000, ActiveSeries: 200_000,
+		PointsPerSecond: 200_000, NewServicesPerHour: 1000, NewRoutesPerHour: 1000, NewSeriesPerHour: 100_000, ActiveSeries: 200_000,
 	}
 	return Quotas{
 		Starter: Quota{
 			SpansPerSecond: 5000, BytesPerSecond: 5 << 20, BurstSeconds: 60, HardLimit: 10,
-			PointsPerSecond: 10_000, NewRoutesPerHour: 200, NewSeriesPerHour: 5000, ActiveSeries: 10_000,
+			PointsPerSecond: 10_000, NewServicesPerHour: 200, NewRoutesPerHour: 200, NewSeriesPerHour: 5000, ActiveSeries: 10_000,
 		},
 		Professional: Quota{
 			SpansPerSecond: 20_000, BytesPerSecond: 20 << 20, BurstSeconds: 60, HardLimit: 10,
-			PointsPerSecond: 50_000, NewRoutesPerHour: 500, NewSeriesPerHour: 20_000, ActiveSeries: 50_000,
+			PointsPerSecond: 50_000, NewServicesPerHour: 500, NewRoutesPerHour: 500, NewSeriesPerHour: 20_000, ActiveSeries: 50_000,
 		},
 		Enterprise:   enterprise,
 		Unregistered: enterprise,
-		Key:          KeyQuota{SpansPerSecond: 1_000_000, BytesPerSecond: 1 << 30},
+		Key:          KeyQuota{SpansPerSecond: 1_000_000, BytesPerSecond: 1 << 30, NewTenantsPerHour: 10_000},
 	}
 }
 
@@ -140,7 +144,10 @@ func (q *Quotas) fields(whom string) map[string]*int64 {
 	var p *Quota
 	switch whom {
 	case eachKey:
-		return map[string]*int64{"spans-per-second": &q.Key.SpansPerSecond, "bytes-per-second": &q.Key.BytesPerSecond}
+		return map[string]*int64{
+			"spans-per-second": &q.Key.SpansPerSecond, "bytes-per-second": &q.Key.BytesPerSecond,
+			"new-tenants-per-hour": &q.Key.NewTenantsPerHour,
+		}
 	case string(Starter):
 		p = &q.Starter
 	case string(Professional):
@@ -154,7 +161,8 @@ func (q *Quotas) fields(whom string) map[string]*int64 {
 	}
 	return map[string]*int64{
 		"spans-per-second": &p.SpansPerSecond, "bytes-per-second": &p.BytesPerSecond, burstSeconds: &p.BurstSeconds, hardLimit: &p.HardLimit,
-		"points-per-second": &p.PointsPerSecond, "new-routes-per-hour": &p.NewRoutesPerHour, "new-series-per-hour": &p.NewSeriesPerHour, "active-series": &p.ActiveSeries,
+		"points-per-second": &p.PointsPerSecond, "new-services-per-hour": &p.NewServicesPerHour, "new-routes-per-hour": &p.NewRoutesPerHour,
+		"new-series-per-hour": &p.NewSeriesPerHour, "active-series": &p.ActiveSeries,
 	}
 }
 
