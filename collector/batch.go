@@ -10,7 +10,7 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// batch is the decoded rows of requests that will be acknowledged together. It belongs to its lane until the committer
+// batch is the decoded rows of requests that will be acknowledged together, and what was refused meanwhile. It belongs to its lane until the committer
 // takes it, then to the committer, which returns its columns to the pool and closes done when err is set.
 type batch struct {
 	cols     *columns
@@ -78,8 +78,11 @@ func (c *committer) limit(by *limiter) {
 // errStopping is the answer to requests that come while the collector stops.
 var errStopping = fault.New(fault.Unavailable, "the collector is stopping")
 
+// isEmpty reports whether there is nothing to be stored.
+func (b *batch) isEmpty() bool { return len(b.receipts) == 0 && len(b.cols.ledger) == 0 }
+
 // add decodes a body into the batch being gathered and returns that batch. The caller waits for done. When the body is
-// malformed, or all that is in it was refused, nothing is to be stored and the batch is nil.
+// malformed, or all that is in it was refused, nothing of it is to be stored and the batch is nil.
 func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, error) {
 	l := c.acquire()
 	for !l.closed && len(l.cur.receipts) > 0 && l.cur.cols.size() > maxLane {
@@ -98,6 +101,9 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no %s: %s", req.signal.message, err)
 	}
 	if out.accepted == 0 {
+		if !l.cur.isEmpty() {
+			notify(c.wake) // it is stored how much was refused; nobody waits for it
+		}
 		return nil, out, nil
 	}
 	b := l.cur
@@ -119,7 +125,7 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 // forgetUnused forgets the words that requests of which nothing is stored left in the dictionaries, when there is nothing
 // else: no commit would take them away.
 func (l *lane) forgetUnused() {
-	if len(l.cur.receipts) == 0 {
+	if l.cur.isEmpty() {
 		l.cur.cols.reset()
 	}
 }
@@ -181,7 +187,7 @@ func (c *committer) take(last bool) []*batch {
 	taken := make([]*batch, len(c.lanes))
 	for i, l := range c.lanes {
 		l.mu.Lock()
-		if len(l.cur.receipts) > 0 {
+		if !l.cur.isEmpty() {
 			taken[i] = l.cur
 			c.waiting.Add(-int64(l.cur.size))
 			l.cur = &batch{cols: c.freeColumns(), done: make(chan struct{})}
@@ -205,19 +211,20 @@ func (c *committer) freeColumns() *columns {
 func (c *committer) commit(now time.Time, last bool) {
 	taken := c.take(last)
 	var receipts []receipt
-	spans, points, numbers := 0, 0, 0
+	batches, spans, points, numbers := 0, 0, 0, 0
 	for _, b := range taken {
 		if b != nil {
+			batches++
 			receipts = append(receipts, b.receipts...)
 			spans += b.spans
 			points += b.points
 			numbers += b.numbers
 		}
 	}
-	if len(receipts) == 0 {
+	if batches == 0 {
 		return
 	}
-	err := c.encode(taken, receipts)
+	err := c.encode(taken, receipts, now)
 	if err == nil {
 		err = c.spool.append(c.record, spans+numbers, days(taken, now), now)
 	}
@@ -262,7 +269,12 @@ func days(taken []*batch, now time.Time) int {
 			oldest = min(oldest, b.cols.oldest())
 		}
 	}
-	return int(now.Sub(time.Unix(0, oldest))/(24*time.Hour)) + 3 // a part of a day at both ends, and the future
+	return maxDays(now.Sub(time.Unix(0, oldest)))
+}
+
+// maxDays returns over how many days rows may be spread that are no older than age.
+func maxDays(age time.Duration) int {
+	return int(age/(24*time.Hour)) + 3 // a part of a day at both ends, and the future
 }
 
 // maxKept bounds each piece of memory that is kept for reuse: that of an unusually large batch is left to the collector
@@ -289,7 +301,7 @@ func (c *committer) recycle(cols *columns) {
 }
 
 // encode turns the batches into c.record. Lanes are encoded side by side.
-func (c *committer) encode(taken []*batch, receipts []receipt) error {
+func (c *committer) encode(taken []*batch, receipts []receipt, now time.Time) error {
 	var (
 		wg     sync.WaitGroup
 		blocks = make([]block, len(c.blocks))
@@ -300,6 +312,7 @@ func (c *committer) encode(taken []*batch, receipts []receipt) error {
 			continue
 		}
 		wg.Go(func() {
+			b.cols.ingest.fill(b.cols.ledger, now)
 			for t := range tables {
 				at := i*int(tables) + int(t)
 				in, rows := b.cols.input(t)

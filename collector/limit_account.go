@@ -26,7 +26,7 @@ type account struct {
 	points    float64 // tokens of numbers of metrics' points, which are refused when there are none
 	slow      float64 // log2 of the nanoseconds that 99 of 100 roots take at most
 	listed    bool    // in limiter.over
-	lately    usage   // since the last report
+	lately    spent   // since the last report
 	series    seriesQuota
 	forgotten bool // by the limiter, though a request may still use it
 }
@@ -57,24 +57,27 @@ func newTerms(plan string, q tenant.Quota) *terms {
 // usage is what a tenant has sent under a verdict.
 type usage struct {
 	spent
-	refused, refusedPoints int64
-	slower                 int64 // roots that took longer than the verdict's slow
-	faster                 int64
+	slower int64 // roots that took longer than the verdict's slow
+	faster int64
 }
 
-// spent is what is charged, and given back when it is not stored.
+// spent is what is charged, and given back when it is not stored; and what was refused, which costs nothing.
 type spent struct {
 	offered amount  // and not refused
 	kept    amount  // of these, by main
 	extra   amount  // of the others, those with errors and slow roots
 	stored  amount  // of the extra ones
 	points  float64 // numbers of metrics' points
+
+	refused, refusedPoints int64
 }
 
 func (s *spent) add(o *spent) {
 	s.offered, s.kept = s.offered.plus(o.offered, 1), s.kept.plus(o.kept, 1)
 	s.extra, s.stored = s.extra.plus(o.extra, 1), s.stored.plus(o.stored, 1)
 	s.points += o.points
+	s.refused += o.refused
+	s.refusedPoints += o.refusedPoints
 }
 
 // verdict is what holds for a tenant's next spans and points.
@@ -125,7 +128,7 @@ func (a *account) count(u *usage) {
 	if u.slower+u.faster > 0 {
 		a.slow = max(0, min(a.slow+slowStep*(0.99*float64(u.slower)-0.01*float64(u.faster)), 62))
 	}
-	a.lately.add(u)
+	a.lately.add(&u.spent)
 }
 
 // refund takes back what was charged for what is not stored. What the tenant's roots took stays learned.
@@ -181,12 +184,6 @@ func (a *account) settle(l *limiter, u *usage, now int64) verdict {
 		a.listed = l.list(a)
 	}
 	return v
-}
-
-func (u *usage) add(v *usage) {
-	u.spent.add(&v.spent)
-	u.refused += v.refused
-	u.refusedPoints += v.refusedPoints
 }
 
 // elapsed returns the seconds since at, and sets it. Requests that are decoded side by side bring times that differ a

@@ -89,7 +89,7 @@ func (a *account) overQuota() (OverQuota, bool) {
 		RefusedPoints: u.refusedPoints,
 	}
 	over := o.SampledAway > 0 || o.Refused > 0 || o.RefusedPoints > 0
-	a.lately = usage{}
+	a.lately = spent{}
 	a.listed = over
 	return o, over
 }

@@ -163,6 +163,7 @@ func (d *decoder) admitSeries(series uint64) (seriesCharge, bool) {
 	charge, err := a.admitSeries(l, series, d.limits.day, d.limits.now)
 	if err != nil {
 		d.out.reject(overQuota, func() error { return err })
+		d.limits.use(tenant.ID(viewString(d.metric.tenant))).spent.refusedPoints++ // the account has counted it
 	}
 	return charge, err == nil
 }

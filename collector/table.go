@@ -21,10 +21,11 @@ const (
 	tableHistograms
 	tableResources
 	tableSpans
+	tableIngest
 	tables // how many there are
 )
 
-var tableNames = [tables]string{"requests", "spans", "load_1m", "metric_series", "metric_points", "metric_histograms", "resource_points", "trace_spans"}
+var tableNames = [tables]string{"requests", "spans", "load_1m", "metric_series", "metric_points", "metric_histograms", "resource_points", "trace_spans", "ingest_1m"}
 
 // columns holds decoded rows for all tables until they are written. It is reused.
 type columns struct {
@@ -32,6 +33,7 @@ type columns struct {
 	spans    spanColumns
 	load     loadColumns
 	metric   metricColumns
+	ingest   ingestColumns
 
 	ledger ledger // what the rows have cost their tenants, metric series apart
 }
@@ -211,6 +213,7 @@ func (c *columns) reset() {
 	c.spans.input().Reset()
 	c.load.input().Reset()
 	c.metric.reset()
+	c.ingest.input().Reset()
 	c.ledger.cut(0)
 }
 
@@ -233,6 +236,8 @@ func (c *columns) input(t table) (proto.Input, int) {
 		return c.metric.histograms.input(), c.metric.histograms.count.Rows()
 	case tableResources:
 		return c.metric.resources.input(), c.metric.resources.value.Rows()
+	case tableIngest:
+		return c.ingest.input(), c.ingest.spans.Rows()
 	}
 	panic(fmt.Sprintf("BUG: no table %d", t))
 }
