@@ -172,7 +172,7 @@ func New(o Options) (*Collector, error) {
 	c.decoding, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(1)
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
 	c.inserter = newInserter(cfg)
-	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger, tokenLife: tokenLife}
+	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger, tokenLife: tokenLife, maxDays: maxDays(o.Retention)}
 	c.handler = c.routes()
 	return c, nil
 }

@@ -182,14 +182,17 @@ func eachStep(t *testing.T, wantSteps []string, scenario func(db *testenv.ClickH
 	}
 }
 
-// awaitIdle waits until the spool is empty or its writer has failed.
+// awaitIdle waits until the spool is empty, its writer has failed, or it could not cut off what it could not write.
 func awaitIdle(t *testing.T, r *running) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s := r.Stats(); s.BacklogFiles == 0 || s.InsertError != "" {
+		r.spool.mu.Lock()
+		uncut := r.spool.uncut
+		r.spool.mu.Unlock()
+		if s := r.Stats(); s.BacklogFiles == 0 || s.InsertError != "" || uncut {
 			return
 		}
 		select {

@@ -38,8 +38,10 @@ func (s *spool) write(rec []byte, now time.Time) error {
 		return fmt.Errorf("a record of %d bytes is more than %d", len(rec), maxRecordSize)
 	}
 	// As long as a record that got a 503 may come back after a crash, its requests must not be acknowledged elsewhere.
-	if err := s.cutAgain(); err != nil {
-		return err
+	if s.uncut {
+		if err := s.cut(); err != nil {
+			return err
+		}
 	}
 	if s.open == nil {
 		if err := s.create(now); err != nil {
@@ -56,37 +58,31 @@ func (s *spool) write(rec []byte, now time.Time) error {
 	return err
 }
 
-// undo cuts off a record that could not be written whole. After a failed sync nobody knows what is on disk, so the
-// segment is closed either way; it counts up to what was synced before.
+// undo takes back a record that could not be written whole. After a failed sync nobody knows what is on disk, so the
+// segment ends either way; it counts up to what was synced before.
 func (s *spool) undo() {
-	err := s.file.Truncate(s.open.size)
-	if err == nil {
-		err = s.file.Sync() // else a crash of the machine may bring the record back
-	}
-	if err != nil {
-		s.uncut = s.open
+	s.setUncut(true)
+	if err := s.cut(); err != nil {
 		s.log.Error("cannot cut a record that was not acknowledged off the spool; nothing is taken until that succeeds",
 			"segment", s.open.path, "error", err)
-		s.close()
-		return
 	}
-	s.seal()
 }
 
-// cutAgain tries to finish what undo could not. It does not matter where the file is by now, in the spool or in the
-// quarantine; when it is gone, the record is.
-func (s *spool) cutAgain() error {
-	if s.uncut == nil {
-		return nil
-	}
-	s.mu.Lock()
-	path, size := s.uncut.path, s.uncut.size
-	s.mu.Unlock()
-	if err := cutFile(s.disk, path, size, nil); err != nil && !s.isGone(err) {
+// cut shortens the open segment to what counts, durably, and seals it. Until that has succeeded, the segment stays open,
+// so that nobody else touches its file; when that is gone, so is the record.
+func (s *spool) cut() error {
+	if err := cutFile(s.disk, s.open.path, s.open.size, nil); err != nil && !s.isGone(err) {
 		return err
 	}
-	s.uncut = nil
+	s.setUncut(false)
+	s.seal()
 	return nil
+}
+
+func (s *spool) setUncut(to bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uncut = to
 }
 
 // cutFile shortens a file to size, when it is longer, and appends the end to it, durably, so that a second crash finds
@@ -136,10 +132,14 @@ func (s *spool) create(now time.Time) error {
 	return nil
 }
 
-// seal ends the open segment, if there is one, and hands it to the writer. The end is synced: a file without one that is
-// not the newest was cut by something else than a crash.
+// seal ends the open segment, if there is one, and hands it to the writer; one that could not be cut, once it can be. The
+// end is synced: a file without one that is not the newest was cut by something else than a crash.
 func (s *spool) seal() {
 	if s.open == nil {
+		return
+	}
+	if s.uncut {
+		_ = s.cut() // undo has logged why not
 		return
 	}
 	if s.open.size == headerSize {
@@ -184,9 +184,9 @@ func (s *spool) close() {
 
 // sealDue says whether the open segment should be sealed: it is large, or it is old enough and the writer has nothing
 // else to do. While the writer is behind, segments grow to their full size, so that ClickHouse gets few large inserts.
-// Segments that are postponed keep nobody waiting.
+// Segments that are postponed keep nobody waiting. One that could not be cut is tried again each time.
 func (s *spool) sealDue(now time.Time, after time.Duration) bool {
-	if s.open != nil && (s.open.size >= s.maxSegment || s.open.spans >= s.maxSpans) {
+	if s.open != nil && (s.uncut || s.open.size >= s.maxSegment || s.open.spans >= s.maxSpans) {
 		return true
 	}
 	s.mu.Lock()

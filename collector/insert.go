@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,17 +19,23 @@ import (
 
 // inserter sends blocks to ClickHouse over HTTP.
 type inserter struct {
-	client *http.Client
-	cfg    *clickhouse.Config
+	client  *http.Client
+	cfg     *clickhouse.Config
+	queries [tables]string
 }
 
 func newInserter(cfg *clickhouse.Config) *inserter {
-	return &inserter{cfg: cfg, client: &http.Client{
+	in := &inserter{cfg: cfg, client: &http.Client{
 		Transport: &http.Transport{
 			TLSClientConfig: cfg.Options.TLS, DisableCompression: true,
 			MaxIdleConnsPerHost: int(tables), IdleConnTimeout: time.Minute,
 		},
 	}}
+	named := newColumns()
+	for t := range tables {
+		in.queries[t] = insertQuery(t, named)
+	}
+	return in
 }
 
 // unansweredError says that ClickHouse was reached and did not answer: it ended, or takes too long.
@@ -77,27 +84,28 @@ var insertSettings = map[string]string{
 	"input_format_parallel_parsing":                      "0",
 }
 
-// insert sends the blocks as one insert into the table. It may be repeated with the same token and blocks.
+// insert sends the blocks as one insert into the table. It may be repeated with the same token and blocks. Once it has
+// returned, nothing reads the blocks any more.
 func (in *inserter) insert(ctx context.Context, t table, token string, blocks [][]byte) error {
 	q := url.Values{
 		"database":                   {in.cfg.Options.Auth.Database},
-		"query":                      {insertQuery(t)},
+		"query":                      {in.queries[t]},
 		"insert_deduplication_token": {token},
 	}
 	for k, v := range insertSettings {
 		q.Set(k, v)
 	}
-	readers := make([]io.Reader, len(blocks))
 	size := int64(0)
-	for i, b := range blocks {
-		readers[i] = bytes.NewReader(b)
+	for _, b := range blocks {
 		size += int64(len(b))
 	}
+	body := &blocksReader{blocks: slices.Clone(blocks)}
+	defer body.Close() //nolint:errcheck // it has none
 	var reached atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { reached.Store(true) }})
 	u := *in.cfg.HTTP
 	u.Path, u.RawQuery = "/", q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), io.MultiReader(readers...))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), body)
 	if err != nil {
 		return fmt.Errorf("cannot make an insert: %w", err)
 	}
@@ -130,6 +138,36 @@ func (in *inserter) insert(ctx context.Context, t table, token string, blocks []
 	return nil
 }
 
+// blocksReader reads blocks one after the other until it is closed. What sends a request's body may go on for a moment when
+// the answer is there, or nobody waits for it any more; but then the blocks' memory is another segment's.
+type blocksReader struct {
+	mu     sync.Mutex // guards blocks
+	blocks [][]byte   // what is left
+}
+
+func (r *blocksReader) Read(p []byte) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.blocks) > 0 && n < len(p) {
+		k := copy(p[n:], r.blocks[0])
+		n += k
+		if r.blocks[0] = r.blocks[0][k:]; len(r.blocks[0]) == 0 {
+			r.blocks = r.blocks[1:]
+		}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (r *blocksReader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocks = nil
+	return nil
+}
+
 // withoutURL drops the long URL that net/http puts into its errors.
 func withoutURL(err error) error {
 	var u *url.Error
@@ -139,11 +177,12 @@ func withoutURL(err error) error {
 	return err
 }
 
-func insertQuery(t table) string {
+// insertQuery names the columns, which columns lend their names for.
+func insertQuery(t table, columns *columns) string {
 	if t == tableFormerSpans {
 		return "INSERT INTO spans (" + formerSpanColumns + ") FORMAT Native"
 	}
-	in, _ := emptyColumns.input(t)
+	in, _ := columns.input(t)
 	names := make([]string, len(in))
 	for i, c := range in {
 		names[i] = c.Name
@@ -154,6 +193,3 @@ func insertQuery(t table) string {
 // formerSpanColumns are those of the blocks that an older headroom left in the spool.
 const formerSpanColumns = "ts, trace_id, span_id, parent_span_id, product, tenant, service, version, name, kind, route, status, error, " +
 	"duration_ns, status_message, exception, attributes, resource"
-
-// emptyColumns only lends its names.
-var emptyColumns = newColumns()

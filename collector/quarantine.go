@@ -68,7 +68,10 @@ func (s *spool) keepDamaged(path string) (string, error) {
 			return "", fmt.Errorf("cannot quarantine damaged spool segment: %w", err)
 		}
 	}
-	return to, s.disk.syncDir(filepath.Dir(to))
+	if err := s.disk.syncDir(filepath.Dir(to)); err != nil { // the next attempt makes another
+		return "", fmt.Errorf("cannot quarantine damaged spool segment: %w", errors.Join(err, s.disk.remove(to)))
+	}
+	return to, nil
 }
 
 // freeName returns path, or path with a number where that exists.

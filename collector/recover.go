@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -157,19 +156,27 @@ func (s *spool) mend(seg *segment, c contents, now time.Time) error {
 // salvage keeps the damaged file in the quarantine and puts a file with its whole records in its place, under the same
 // id: whatever ClickHouse has of it already, it knows by its tokens.
 func (s *spool) salvage(seg *segment, c contents, now time.Time) error {
-	if c.damaged == "" {
-		c.damaged = fmt.Sprintf("bad record at byte %d", c.intact)
-	}
-	aside, err := s.keepDamaged(seg.path)
-	if err != nil {
-		return err
-	}
 	out := appendSegmentHeader(nil, seg.id, seg.created)
 	lost := seg.size - int64(len(out))
 	for _, r := range c.records {
 		out = append(out, r.raw...)
 		lost -= int64(len(r.raw))
 	}
+	if !seg.kept { // the file as it was; after that, a failure may leave either of the two under its name
+		if c.damaged == "" {
+			c.damaged = fmt.Sprintf("bad record at byte %d", c.intact)
+		}
+		aside, err := s.keepDamaged(seg.path)
+		if err != nil {
+			return err
+		}
+		seg.kept = true
+		s.wasPutAside(aside, now)
+		metrics.damagedBytes.Add(int(max(0, lost)))
+		s.log.Error("damaged spool segment put aside; its whole records are kept and inserted", "file", aside,
+			"reason", c.damaged, "records_kept", len(c.records), "bytes_lost", max(0, lost))
+	}
+	var err error
 	if len(c.records) == 0 {
 		err, out = s.disk.remove(seg.path), nil
 	} else {
@@ -177,13 +184,9 @@ func (s *spool) salvage(seg *segment, c contents, now time.Time) error {
 		err = writeWhole(s.disk, seg.path, out)
 	}
 	if err != nil {
-		return errors.Join(err, s.disk.remove(aside)) // the next attempt keeps it again
+		return fmt.Errorf("cannot keep the whole records of a damaged spool segment: %w", err)
 	}
-	s.wasPutAside(aside, now)
-	metrics.damagedBytes.Add(int(max(0, lost)))
-	s.log.Error("damaged spool segment put aside; its whole records are kept and inserted", "file", aside,
-		"reason", c.damaged, "records_kept", len(c.records), "bytes_lost", max(0, lost))
-	seg.torn = false
+	seg.torn, seg.kept = false, false
 	s.resize(seg, int64(len(out)))
 	return nil
 }

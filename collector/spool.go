@@ -24,13 +24,13 @@ type spool struct {
 	lock *os.File
 
 	// Of the committer, without a lock.
-	file  file
-	open  *segment
-	uncut *segment // ends in a record that failed and could not be cut off
+	file file
+	open *segment
 
 	mu       sync.Mutex // guards all below, with the queue's members' path, size, notBefore and poison; never held across I/O
 	usable   bool       // open has succeeded
 	reserved bool       // the reserve is there
+	uncut    bool       // the open segment ends in a record that failed and could not be cut off yet; the committer sets it
 	queue    []*segment // sealed, the oldest first
 	bytes    int64
 	opened   time.Time // when the open segment began; zero without one
@@ -62,6 +62,7 @@ type segment struct {
 	spans   int   // while it is open
 	days    int   // at most so many days are in it, so many partitions of each table get a block of it; 0 when unknown
 	torn    bool  // it may end in a torn write, which could not be cut off at the start
+	kept    bool  // it is damaged and lies in the quarantine as it was, but its whole records are not in its place yet
 
 	// Of the writer.
 	inserted   tableSet // acknowledged by ClickHouse
@@ -136,7 +137,7 @@ func (s *spool) isUsable() bool {
 func (s *spool) takes() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.usable && s.reserved
+	return s.usable && s.reserved && !s.uncut
 }
 
 func (s *spool) takeLock() error {
@@ -166,7 +167,7 @@ func (s *spool) refusal(now time.Time) error {
 	switch {
 	case !s.usable:
 		why = "the spool's disk cannot be used"
-	case !s.reserved:
+	case !s.reserved || s.uncut:
 		why = "the spool's disk is full or cannot be written"
 	case s.bytes >= s.maxBytes:
 		why = "the spool is full, because ClickHouse does not take data as fast as it comes"
@@ -225,6 +226,9 @@ func (s *spool) housekeep(keep time.Duration, now time.Time) {
 // release gives the directory up. Nothing may be appended after.
 func (s *spool) release() {
 	s.journal.close()
+	if s.file != nil {
+		_ = s.file.Close() // of a segment that could not be cut: the next start does
+	}
 	if s.lock != nil {
 		_ = s.lock.Close() // and with it the lock
 	}

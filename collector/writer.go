@@ -21,6 +21,8 @@ type writer struct {
 	log     *slog.Logger
 	// tokenLife is after how many blocks of others a segment may not be tried again.
 	tokenLife uint64
+	// maxDays is how many days a segment has at most, and so blocks a table.
+	maxDays int
 
 	buf      []byte // the segment being inserted
 	finished uint64 // segments, since the start
@@ -41,8 +43,6 @@ const (
 
 	// tokenLife is less than the blocks of a table whose tokens ClickHouse remembers, 10,000.
 	tokenLife = 8000
-	// unknownDays is how many days a segment has at most, and so blocks a table: what is older is not accepted.
-	unknownDays = 32
 
 	// isolateAfter is how many unanswered attempts at a segment make it suspect of being why ClickHouse does not answer.
 	isolateAfter = 3
@@ -134,9 +134,10 @@ func (w *writer) blame(seg *segment, err error) blame {
 	)
 	switch {
 	case errors.As(err, &unanswered):
-		if seg.unanswered++; w.finished != seg.lastTry {
+		if seg.unanswered > 0 && w.finished != seg.lastTry {
 			seg.kills++
 		}
+		seg.unanswered++
 		seg.lastTry = w.finished
 		if seg.unanswered < isolateAfter {
 			return nobody
@@ -178,7 +179,7 @@ func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
 	case err != nil && w.spool.isGone(err):
 		w.spool.forget(seg, err)
 		return nil
-	case why != "": // with what can be read of it
+	case why != "" && (err != nil || w.lacking(seg, c) != 0): // with what can be read of it
 		return w.spool.putAside(seg, why, c.receipts(), now)
 	case err != nil:
 		return err
@@ -194,13 +195,11 @@ func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
 		}
 		return fmt.Errorf("cannot insert spool segment %q as it was: %s", seg.path, c.damaged)
 	}
-	if err := w.insertTables(ctx, seg, c); err != nil {
-		return err
-	}
-	w.finished++
-	w.blocks += uint64(max(1, seg.days))
-	if seg.days == 0 {
-		w.blocks += unknownDays - 1
+	if lacking := w.lacking(seg, c); lacking != 0 { // else it only could not be removed
+		if err := w.insertTables(ctx, seg, c, lacking); err != nil {
+			return err
+		}
+		w.finished++
 	}
 	if c.newer != "" {
 		return w.spool.putAside(seg, fmt.Sprintf("a newer headroom wrote it, with %s, which this one does not know", c.newer), c.receipts(), now)
@@ -208,42 +207,68 @@ func (w *writer) insertSegment(ctx context.Context, seg *segment) error {
 	return w.spool.finish(seg, c.receipts(), now)
 }
 
-// insertTables inserts the tables that ClickHouse does not have yet, side by side: one after the other they would leave a
-// processor idle while the spool is emptied. One that ClickHouse refuses does not keep it from the others.
-func (w *writer) insertTables(ctx context.Context, seg *segment, c contents) error {
+// lacking returns the tables that have rows in a segment, and of which ClickHouse does not have them as far as is known.
+func (w *writer) lacking(seg *segment, c contents) (lacking tableSet) {
+	for t := range tables {
+		if _, rows := c.blocks(t); rows > 0 && !seg.inserted.has(t) {
+			lacking = lacking.with(t)
+		}
+	}
+	return lacking
+}
+
+// insertTables inserts the tables that ClickHouse lacks, side by side: one after the other they would leave a processor idle
+// while the spool is emptied. One that ClickHouse refuses does not keep it from the others. A segment that has failed goes
+// in table by table: ClickHouse may have the memory for that.
+func (w *writer) insertTables(ctx context.Context, seg *segment, c contents, lacking tableSet) error {
 	// One that takes long takes longer when it has to be begun again.
 	ctx, cancel := context.WithTimeout(ctx, w.timeout<<min(seg.unanswered, 4))
 	defer cancel()
 	var (
 		wg    sync.WaitGroup
 		errs  [tables]error
-		tried [tables]bool
+		tried tableSet
 	)
 	for t := range tables {
-		blocks, rows := c.blocks(t)
-		if rows == 0 || seg.inserted.has(t) {
+		if !lacking.has(t) {
 			continue
 		}
-		tried[t] = true
+		tried = tried.with(t)
 		wg.Go(func() {
+			blocks, rows := c.blocks(t)
 			if errs[t] = w.insert(ctx, t, seg.id.token(t), blocks); errs[t] == nil {
 				metrics.insertedRows[t].Add(rows)
 			}
 		})
+		if seg.attempts == 0 {
+			continue
+		}
+		wg.Wait()
+		if refused := (*refusedError)(nil); errs[t] != nil && !errors.As(errs[t], &refused) {
+			break
+		}
 	}
 	wg.Wait()
+	before := seg.inserted
 	for t, err := range errs {
-		if tried[t] && err == nil {
+		if tried.has(table(t)) && err == nil {
 			seg.inserted = seg.inserted.with(table(t))
 		}
+	}
+	if seg.inserted != before {
+		days := seg.days
+		if days == 0 {
+			days = w.maxDays
+		}
+		w.blocks += uint64(days)
 	}
 	return w.outcome(seg, errs[:])
 }
 
-// outcome joins how the inserts of a segment's tables ended: when one of them was not answered or ClickHouse was away, that
-// says more than what it refused.
+// outcome says how an attempt ended. That ClickHouse gave no answer says more than that it was away, for then it was not;
+// both say more than what it refused, and of that, that it takes nothing now, more than what it has against the rows.
 func (w *writer) outcome(seg *segment, errs []error) error {
-	var away, refusals error
+	var away, busy, refusals error
 	for _, err := range errs {
 		var (
 			refused    *refusedError
@@ -251,6 +276,8 @@ func (w *writer) outcome(seg *segment, errs []error) error {
 		)
 		switch {
 		case err == nil:
+		case errors.As(err, &refused) && refused.busy():
+			busy = errors.Join(busy, err)
 		case errors.As(err, &refused):
 			refusals = errors.Join(refusals, err)
 		case errors.As(err, &unanswered):
@@ -262,10 +289,11 @@ func (w *writer) outcome(seg *segment, errs []error) error {
 	if away != nil {
 		return away
 	}
-	if refusals != nil {
+	if err := errors.Join(busy, refusals); err != nil {
 		w.spool.noteInserted(seg)
+		return err
 	}
-	return refusals
+	return nil
 }
 
 // blocks returns the blocks of a table in their order, and their rows.
