@@ -122,7 +122,7 @@ func TestAPIPutTenant(t *testing.T) {
 		t.Errorf("an unknown plan: %s", s)
 	}
 	c.call(http.MethodPut, "/api/v1/tenants/a", `{"name":"A","colour":"red"}`, 422, nil)
-	_, reader, err := c.keys.Create(t.Context(), "reader", []tenant.Scope{tenant.ScopeQuery}, nil)
+	_, reader, err := c.keys.Create(t.Context(), "test", tenant.NewKey{Name: "reader", Scopes: []tenant.Scope{tenant.ScopeQuery}})
 	if err != nil {
 		t.Fatal(err)
 	}

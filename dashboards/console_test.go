@@ -48,7 +48,7 @@ func newTestConsole(t testing.TB) *testConsole {
 	}
 	var err error
 	c.keys, c.tenants = tenant.NewKeys(pg.Pool), tenant.NewStore(pg.Pool)
-	_, c.key, err = c.keys.Create(t.Context(), "owner", []tenant.Scope{tenant.ScopeAdmin}, nil)
+	_, c.key, err = c.keys.Create(t.Context(), "test", tenant.NewKey{Name: "owner", Scopes: []tenant.Scope{tenant.ScopeAdmin}})
 	must(err)
 	c.slos, err = slo.NewStore(slo.StoreOptions{Pool: pg.Pool, ClickHouse: c.db.Conn, Logger: log})
 	must(err)

@@ -22,7 +22,7 @@ func (c *Console) signedIn(h web.HandlerFunc) web.HandlerFunc {
 		case ok && who.Can(tenant.ScopeQuery):
 			return h(w, r)
 		case ok:
-			return fault.New(fault.Forbidden, "the key %q does not have the scope %s", who.Name, tenant.ScopeQuery)
+			return who.Check(tenant.ScopeQuery)
 		case r.Header.Get("HX-Request") == "true": // a page that was open when its session ended
 			w.Header().Set("HX-Redirect", "/sign-in?next="+url.QueryEscape(r.URL.RequestURI()))
 			return fault.New(fault.Unauthenticated, "the session has ended")

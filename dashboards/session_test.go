@@ -65,7 +65,7 @@ func TestSignInAndOut(t *testing.T) {
 	f(b.send("POST", "/sign-in", query("key", c.key), "Sec-Fetch-Site", "cross-site"), 403, "", "")
 	f(b.send("POST", "/sign-in", query("key", c.key, "next", "//evil.example/")), 303, "/tenants", "")
 	b.cookies = map[string]*http.Cookie{}
-	_, ingest, err := c.keys.Create(t.Context(), "collector", []tenant.Scope{tenant.ScopeIngest}, nil)
+	_, ingest, err := c.keys.Create(t.Context(), "test", tenant.NewKey{Name: "collector", Scopes: []tenant.Scope{tenant.ScopeIngest}})
 	if err != nil {
 		t.Fatal(err)
 	}

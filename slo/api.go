@@ -22,8 +22,10 @@ func (r *Reader) RegisterAPI(api *web.API) {
 	del := op(http.MethodDelete, "/{name}", "delete-slo", "Delete an SLO", "Its history and its counts are kept.", tenant.ScopeSLOWrite)
 	del.Status = http.StatusNoContent
 	web.Register(api, del, r.apiDelete)
-	web.Register(api, op(http.MethodGet, "/{name}/status", "get-slo-status", "How an SLO stands",
-		"For one tenant, or without `tenant` for all together against the SLO's own target.", tenant.ScopeQuery), r.apiStatus)
+	status := op(http.MethodGet, "/{name}/status", "get-slo-status", "How an SLO stands",
+		"For one tenant, or without `tenant` for all together against the SLO's own target.", tenant.ScopeQuery)
+	status.TenantParameter = "tenant"
+	web.Register(api, status, r.apiStatus)
 	web.Register(api, op(http.MethodGet, "/{name}/history", "get-slo-history", "Who changed an SLO and how",
 		"The newest revision first.", tenant.ScopeQuery), r.apiHistory)
 }

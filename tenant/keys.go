@@ -2,15 +2,13 @@ package tenant
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base32"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,81 +17,104 @@ import (
 	"github.com/nexis-limited/headroom/postgres"
 )
 
-// A key is hr_PREFIX_SECRET: the prefix finds its row, the secret has 160 random bits, so one SHA-256 is enough to
-// store it by (slow hashes are for what people choose).
-const (
-	keyMark     = "hr"
-	prefixBytes = 5
-	secretBytes = 20
-)
-
-// keyCacheTTL, and the time that one query takes, bound how long a revoked key still works on an instance that did not
-// revoke it.
-const keyCacheTTL = time.Second
-
-// keyTimeout bounds how long a call waits for PostgreSQL to check its key.
-const keyTimeout = 2 * time.Second
-
-// maxKeyQueries bounds how many connections the checks of keys hold: whoever sends keys of their own making must not keep
-// the others from PostgreSQL.
-const maxKeyQueries = 6
-
-// maxCachedKeys bounds the cache; it is emptied when full, which costs one query a key.
-const maxCachedKeys = 10_000
-
-var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
 // Key is an API key as it is listed: the secret is shown once, when it is made.
 type Key struct {
 	ID         int64
 	Prefix     string
 	Name       string
 	Scopes     []Scope
+	Tenant     ID     // what it is bound to; empty: no tenant
+	Product    string // the same; empty: no product
 	CreatedAt  time.Time
+	CreatedBy  string // the actor, as the audit log has it; empty for keys from before there was one
 	ExpiresAt  *time.Time
 	RevokedAt  *time.Time
-	LastUsedAt *time.Time
+	LastUsedAt *time.Time // within a minute or so
+	Replaces   string     // prefix of the key whose rotation made it
 }
+
+// NewKey says what key to make.
+type NewKey struct {
+	Name      string // what it is for
+	Scopes    []Scope
+	Tenant    ID         // bind it to a tenant
+	Product   string     // bind it to a product
+	ExpiresAt *time.Time // nil: never
+}
+
+const (
+	maxKeyName    = 200 // bytes
+	maxKeyProduct = 200 // bytes, as the column's constraint has it
+)
+
+// maxOverlap is the longest that a key may go on beside the one that replaces it.
+const maxOverlap = 90 * 24 * time.Hour
 
 // Keys makes and checks API keys. It is safe for concurrent use.
+//
+// It knows all keys and asks PostgreSQL only for changes, so that a check costs no query (docs/keys.md says how). Run must
+// run in every process that checks keys: without it, what others change is not seen.
 type Keys struct {
 	pool    *pgxpool.Pool
-	queries chan struct{} // holds one for each check under way
+	table   atomic.Pointer[keyTable]
+	reading chan struct{} // holds one while PostgreSQL is asked for changes
+	readAt  time.Time     // when it was asked last; belongs to who has put that one
 
-	mu    sync.Mutex // guards cache; never held across a query
-	cache map[[sha256.Size]byte]cachedKey
+	mu   sync.Mutex // guards next; never held across a query
+	next *refresh   // the one that has yet to begin; nil when nobody waits for one
 }
 
-type cachedKey struct {
-	id        Identity
-	expiresAt *time.Time
-	until     time.Time
-}
-
-// NewKeys returns the keys stored in the pool's database.
+// NewKeys returns the keys stored in the pool's database. It reads nothing yet.
 func NewKeys(pool *pgxpool.Pool) *Keys {
-	return &Keys{pool: pool, queries: make(chan struct{}, maxKeyQueries), cache: make(map[[sha256.Size]byte]cachedKey)}
+	k := &Keys{pool: pool, reading: make(chan struct{}, 1)}
+	k.table.Store(&keyTable{generation: nothingRead})
+	return k
 }
 
-// Create makes a key and returns it with its text, which is stored nowhere.
-func (k *Keys) Create(ctx context.Context, name string, scopes []Scope, expiresAt *time.Time) (Key, string, error) {
-	if name = strings.TrimSpace(name); name == "" || len(name) > 200 {
-		return Key{}, "", fault.InvalidField("name", name, "must have 1 to 200 bytes")
-	}
-	if len(scopes) == 0 {
-		return Key{}, "", fault.InvalidField("scopes", "", "must name at least one scope")
+// Create makes a key, writes that to the audit log, and returns the key with its text, which is stored nowhere.
+func (k *Keys) Create(ctx context.Context, actor string, n NewKey) (Key, string, error) {
+	n.Name = strings.TrimSpace(n.Name)
+	if err := n.check(time.Now()); err != nil {
+		return Key{}, "", err
 	}
 	text := NewKeyText()
-	key, err := k.insert(ctx, name, scopes, expiresAt, text)
+	key, err := k.store(ctx, actor, n, text)
 	return key, text, err
 }
 
-// NewKeyText returns the text of a new random key.
-func NewKeyText() string {
-	var b [prefixBytes + secretBytes]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return keyMark + "_" + base32Lower.EncodeToString(b[:prefixBytes]) + "_" + base32Lower.EncodeToString(b[prefixBytes:])
+func (n *NewKey) check(now time.Time) error {
+	var wrong fault.List
+	if n.Name == "" || len(n.Name) > maxKeyName || strings.ContainsFunc(n.Name, unicode.IsControl) {
+		wrong = append(wrong, fault.InvalidField("name", n.Name, "must have 1 to %d bytes without control characters", maxKeyName))
+	}
+	if len(n.Scopes) == 0 {
+		wrong = append(wrong, fault.InvalidField("scopes", "", "must name at least one of %s", joinScopes(Scopes())))
+	}
+	if _, err := ParseID(string(n.Tenant)); err != nil {
+		wrong = append(wrong, fault.InvalidField("tenant", string(n.Tenant), "must have at most %d bytes without control characters", MaxIDLen))
+	}
+	if len(n.Product) > maxKeyProduct || strings.ContainsFunc(n.Product, unicode.IsControl) {
+		wrong = append(wrong, fault.InvalidField("product", n.Product, "must have at most %d bytes without control characters", maxKeyProduct))
+	}
+	if n.Tenant != Untagged || n.Product != "" {
+		for _, s := range n.Scopes {
+			if !Allows(boundScopes, s) {
+				wrong = append(wrong, fault.InvalidField("scopes", string(s), "is about all tenants: a key that is bound to a tenant or a product may have %s only",
+					joinScopes(boundScopes)))
+			}
+		}
+	}
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) {
+		wrong = append(wrong, fault.InvalidField("expires_at", n.ExpiresAt.Format(time.RFC3339), "must be in the future"))
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
+	return nil
 }
+
+// keyFileActor is who made a key whose text was in a file before.
+const keyFileActor = "headroom"
 
 // Ensure stores a key of the given text unless it is there already: the caller wrote the text to a file before, so a
 // crash between the two leaves no key that nobody knows. The error is Unauthenticated for a key that was revoked or has
@@ -103,35 +124,71 @@ func (k *Keys) Ensure(ctx context.Context, name string, scopes []Scope, text str
 	if !fault.Is(refused, fault.Unauthenticated) {
 		return refused
 	}
-	_, err := k.insert(ctx, name, scopes, nil, text)
+	_, err := k.store(ctx, keyFileActor, NewKey{Name: name, Scopes: scopes}, text)
 	if fault.Is(err, fault.Conflict) { // it was there, and no longer works
 		return refused
 	}
 	return err
 }
 
-func (k *Keys) insert(ctx context.Context, name string, scopes []Scope, expiresAt *time.Time, text string) (Key, error) {
+func (k *Keys) store(ctx context.Context, actor string, n NewKey, text string) (key Key, err error) {
+	err = postgres.InTx(ctx, k.pool, func(tx pgx.Tx) error {
+		if key, err = insertKey(ctx, tx, actor, n, text, nil); err != nil {
+			return err
+		}
+		return auditKey(ctx, tx, actor, "key.create", key)
+	})
+	if err != nil {
+		return Key{}, err
+	}
+	k.lookAgain(ctx)
+	return key, nil
+}
+
+// lookAgain lets a change be seen here when it is told. It is made all the same if PostgreSQL goes away just now: Run
+// looks until it is seen.
+func (k *Keys) lookAgain(ctx context.Context) { _ = k.refresh(ctx) }
+
+// insertKey adds the row of a new key. replaces is the id of the key that it replaces, if any.
+func insertKey(ctx context.Context, tx pgx.Tx, actor string, n NewKey, text string, replaces *int64) (Key, error) {
 	prefix, err := keyPrefix(text)
 	if err != nil {
 		return Key{}, err
 	}
 	hash := sha256.Sum256([]byte(text))
-	key := Key{Prefix: prefix, Name: name, Scopes: scopes, ExpiresAt: expiresAt}
-	err = k.pool.QueryRow(ctx, `
-		INSERT INTO control.api_keys (prefix, hash, name, scopes, expires_at)
-		VALUES ($1, $2, $3, $4, $5)
-		RETURNING id, created_at`, prefix, hash[:], name, scopes, expiresAt).Scan(&key.ID, &key.CreatedAt)
+	key := Key{Prefix: prefix, Name: n.Name, Scopes: n.Scopes, Tenant: n.Tenant, Product: n.Product, CreatedBy: actor, ExpiresAt: n.ExpiresAt}
+	err = tx.QueryRow(ctx, `
+		INSERT INTO control.api_keys (prefix, hash, name, scopes, tenant, product, created_by, expires_at, replaces)
+		VALUES ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), $7, $8, $9)
+		RETURNING id, created_at`,
+		prefix, hash[:], n.Name, n.Scopes, n.Tenant, n.Product, actor, n.ExpiresAt, replaces).Scan(&key.ID, &key.CreatedAt)
 	if err != nil {
-		return Key{}, postgres.Translate(err)
+		return Key{}, fmt.Errorf("cannot store API key %q: %w", prefix, err)
 	}
 	return key, nil
 }
 
+// auditKey writes what was done to a key, with what the key may do. Its secret is not among that.
+func auditKey(ctx context.Context, tx pgx.Tx, actor, action string, key Key) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO control.audit_log (actor, action, object, detail)
+		VALUES ($1, $2, $3, jsonb_strip_nulls(jsonb_build_object('name', $4::text, 'scopes', $5::text[], 'tenant', nullif($6, ''),
+			'product', nullif($7, ''), 'expires_at', $8::timestamptz, 'replaces', nullif($9, ''))))`,
+		actor, action, key.Prefix, key.Name, key.Scopes, key.Tenant, key.Product, key.ExpiresAt, key.Replaces)
+	if err != nil {
+		return fmt.Errorf("cannot write %s of %q to the audit log: %w", action, key.Prefix, err)
+	}
+	return nil
+}
+
+const selectKeys = `
+	SELECT k.id, k.prefix, k.name, k.scopes, coalesce(k.tenant, ''), coalesce(k.product, ''), k.created_at, k.created_by, k.expires_at,
+		k.revoked_at, k.last_used_at, coalesce((SELECT r.prefix FROM control.api_keys r WHERE r.id = k.replaces), '')
+	FROM control.api_keys k`
+
 // List returns all keys, the newest first.
 func (k *Keys) List(ctx context.Context) ([]Key, error) {
-	rows, err := k.pool.Query(ctx, `
-		SELECT id, prefix, name, scopes, created_at, expires_at, revoked_at, last_used_at
-		FROM control.api_keys ORDER BY id DESC`)
+	rows, err := k.pool.Query(ctx, selectKeys+` ORDER BY k.id DESC`)
 	if err != nil {
 		return nil, postgres.Translate(err)
 	}
@@ -139,131 +196,7 @@ func (k *Keys) List(ctx context.Context) ([]Key, error) {
 	return keys, postgres.Translate(err)
 }
 
-// Revoke ends the key of the prefix. Other instances follow within a second.
-func (k *Keys) Revoke(ctx context.Context, prefix string) error {
-	tag, err := k.pool.Exec(ctx, `UPDATE control.api_keys SET revoked_at = now() WHERE prefix = $1 AND revoked_at IS NULL`, prefix)
-	if err != nil {
-		return postgres.Translate(err)
-	}
-	if tag.RowsAffected() == 0 {
-		return fault.New(fault.NotFound, "no key with prefix %q that still works", prefix)
-	}
-	k.mu.Lock()
-	clear(k.cache)
-	k.mu.Unlock()
-	return nil
-}
-
-// Authenticate returns whose key the text is. Its error is Unauthenticated for a key that is malformed, unknown,
-// revoked or expired, and tells which without repeating the key.
-//
-// When PostgreSQL is away, keys that were checked before go on working, so that ingest survives it; unknown ones get
-// Unavailable.
-func (k *Keys) Authenticate(ctx context.Context, text string) (Identity, error) {
-	prefix, err := keyPrefix(text)
-	if err != nil {
-		return Identity{}, err
-	}
-	hash := sha256.Sum256([]byte(text))
-	now := time.Now()
-	k.mu.Lock()
-	cached, ok := k.cache[hash]
-	fresh := ok && now.Before(cached.until)
-	if ok && !fresh { // this call asks; others go by what was known until it has the answer
-		cached.until = now.Add(keyTimeout)
-		k.cache[hash] = cached
-	}
-	k.mu.Unlock()
-	if fresh {
-		return cached.check(now)
-	}
-	findCtx, cancel := context.WithTimeout(ctx, keyTimeout)
-	defer cancel()
-	found, err := k.find(findCtx, prefix, hash)
-	switch {
-	case err == nil:
-		found.until = now.Add(keyCacheTTL)
-		k.mu.Lock()
-		if len(k.cache) >= maxCachedKeys {
-			clear(k.cache)
-		}
-		k.cache[hash] = found
-		k.mu.Unlock()
-		return found.check(now)
-	case fault.Is(err, fault.Unauthenticated):
-		k.mu.Lock()
-		delete(k.cache, hash)
-		k.mu.Unlock()
-	case ok && ctx.Err() == nil:
-		cached.until = time.Now().Add(keyCacheTTL) // ask a database that is away once a second, not at every call
-		k.mu.Lock()
-		k.cache[hash] = cached
-		k.mu.Unlock()
-		return cached.check(now)
-	}
-	return Identity{}, err
-}
-
-func (k *Keys) find(ctx context.Context, prefix string, hash [sha256.Size]byte) (cachedKey, error) {
-	var (
-		c       cachedKey
-		stored  []byte
-		revoked *time.Time
-	)
-	select {
-	case k.queries <- struct{}{}:
-		defer func() { <-k.queries }()
-	case <-ctx.Done():
-		return c, fault.Wrap(ctx.Err(), fault.Unavailable, "the API key cannot be checked now")
-	}
-	// last_used_at is written at most once a minute, so that ingest does not turn into updates of one row.
-	err := k.pool.QueryRow(ctx, `
-		WITH used AS (
-			UPDATE control.api_keys SET last_used_at = now()
-			WHERE prefix = $1 AND hash = $2 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-		)
-		SELECT id, name, scopes, hash, expires_at, revoked_at FROM control.api_keys WHERE prefix = $1`, prefix, hash[:]).
-		Scan(&c.id.KeyID, &c.id.Name, &c.id.Scopes, &stored, &c.expiresAt, &revoked)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return c, fault.New(fault.Unauthenticated, "the API key is unknown")
-	}
-	if err != nil {
-		return c, fault.Wrap(err, fault.Unavailable, "the API key cannot be checked now")
-	}
-	if subtle.ConstantTimeCompare(stored, hash[:]) != 1 {
-		return c, fault.New(fault.Unauthenticated, "the API key is unknown")
-	}
-	if revoked != nil {
-		return c, fault.New(fault.Unauthenticated, "the API key %s_%s_… was revoked at %s", keyMark, prefix, revoked.UTC().Format(time.RFC3339))
-	}
-	return c, nil
-}
-
-func (c *cachedKey) check(now time.Time) (Identity, error) {
-	if c.expiresAt != nil && !now.Before(*c.expiresAt) {
-		return Identity{}, fault.New(fault.Unauthenticated, "the API key expired at %s", c.expiresAt.UTC().Format(time.RFC3339))
-	}
-	return c.id, nil
-}
-
-func keyPrefix(text string) (string, error) {
-	if text == "" {
-		return "", fault.New(fault.Unauthenticated, "no API key: send the header \"Authorization: Bearer hr_…\"")
-	}
-	parts := strings.Split(text, "_")
-	if len(parts) != 3 || parts[0] != keyMark || !encodes(parts[1], prefixBytes) || !encodes(parts[2], secretBytes) {
-		return "", fault.New(fault.Unauthenticated, "the API key is malformed: it has the form %s_…_…", keyMark)
-	}
-	return parts[1], nil
-}
-
-// encodes reports whether text is n bytes in base32. PostgreSQL would fail on bytes that are no text.
-func encodes(text string, n int) bool {
-	b, err := base32Lower.DecodeString(text)
-	return err == nil && len(b) == n && len(text) == base32Lower.EncodedLen(n)
-}
-
-// String lists the scopes of a key for people.
+// String says which key it is, for people.
 func (k Key) String() string {
 	return fmt.Sprintf("%s_%s_… %s %v", keyMark, k.Prefix, k.Name, k.Scopes)
 }

@@ -1,10 +1,8 @@
 package tenant_test
 
 import (
-	"context"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,94 +11,134 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-func TestKeyIsFoundByItsTextOnly(t *testing.T) {
-	t.Parallel()
-	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
-	key, text, err := keys.Create(t.Context(), "checkout", []tenant.Scope{tenant.ScopeIngest}, nil)
+var ingest = []tenant.Scope{tenant.ScopeIngest}
+
+// create makes a key that may ingest.
+func create(t testing.TB, keys *tenant.Keys, name string) (tenant.Key, string) {
+	t.Helper()
+	key, text, err := keys.Create(t.Context(), "ann", tenant.NewKey{Name: name, Scopes: ingest})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second comes from the cache
-		id, err := keys.Authenticate(t.Context(), text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if id.KeyID != key.ID || id.Name != "checkout" || !id.Can(tenant.ScopeIngest) || id.Can(tenant.ScopeQuery) {
-			t.Errorf("identity: got %+v", id)
-		}
+	return key, text
+}
+
+// refused checks that a key is refused for a reason and that the error does not repeat it.
+func refused(t testing.TB, keys *tenant.Keys, text, why string) {
+	t.Helper()
+	_, err := keys.Authenticate(t.Context(), text)
+	if !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), why) {
+		t.Errorf("got error %v, want Unauthenticated that says %q", err, why)
+	} else if text != "" && strings.Contains(err.Error(), text) {
+		t.Errorf("the error repeats the key: %v", err)
 	}
-	refused := func(text, why string) {
-		t.Helper()
-		_, err := keys.Authenticate(t.Context(), text)
-		if !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), why) {
-			t.Errorf("got error %v, want Unauthenticated that says %q", err, why)
-		}
-		if text != "" && strings.Contains(err.Error(), text) {
-			t.Errorf("the error repeats the key: %v", err)
-		}
+}
+
+func TestKeyIsFoundByItsTextOnly(t *testing.T) {
+	t.Parallel()
+	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
+	key, text := create(t, keys, "checkout")
+	id, err := keys.Authenticate(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	refused("", "no API key")
-	refused("secret", "malformed")
-	refused(text+"a", "malformed")
-	refused("hr_\x00"+text[4:], "malformed")
-	refused("hr_\xff"+text[4:], "malformed")
-	refused(tenant.NewKeyText(), "unknown")
-	refused(text[:len(text)-1]+other(text[len(text)-1]), "unknown") // the right prefix, a wrong secret
+	if id.KeyID != key.ID || id.Name != "checkout" || id.Bound() || !id.Can(tenant.ScopeIngest) || id.Can(tenant.ScopeQuery) {
+		t.Errorf("identity: got %+v", id)
+	}
+	refused(t, keys, "", "no API key")
+	refused(t, keys, "secret", "malformed")
+	refused(t, keys, text+"a", "malformed")
+	refused(t, keys, text[:len(text)-1], "malformed")
+	refused(t, keys, strings.ToUpper(text), "malformed")
+	refused(t, keys, "hr_\x00"+text[4:], "malformed")
+	refused(t, keys, "hr_\xff"+text[4:], "malformed")
+	refused(t, keys, tenant.NewKeyText(), "unknown")
+	refused(t, keys, text[:len(text)-1]+other(text[len(text)-1]), "unknown") // the right prefix, a wrong secret
 
 	list, err := keys.List(t.Context())
 	if err != nil || len(list) != 1 {
 		t.Fatalf("List: %v, %v", list, err)
 	}
-	if list[0].LastUsedAt == nil {
-		t.Error("last use was not recorded")
+	if k := list[0]; k.CreatedBy != "ann" || k.Prefix != key.Prefix || k.ExpiresAt != nil || k.LastUsedAt != nil {
+		t.Errorf("listed: got %+v", k)
 	}
 	if strings.Contains(list[0].String(), strings.Split(text, "_")[2]) {
 		t.Error("a listed key shows its secret")
 	}
 }
 
-func TestRevokedAndExpiredKeysEnd(t *testing.T) {
-	t.Parallel()
-	pool := testenv.NewPostgres(t).Pool
-	keys, elsewhere := tenant.NewKeys(pool), tenant.NewKeys(pool)
-	key, text, err := keys.Create(t.Context(), "a", []tenant.Scope{tenant.ScopeIngest}, nil)
-	if err != nil {
-		t.Fatal(err)
+func other(b byte) string {
+	if b == 'a' {
+		return "b"
 	}
-	if _, err := elsewhere.Authenticate(t.Context(), text); err != nil {
-		t.Fatal(err)
-	}
-	if err := keys.Revoke(t.Context(), key.Prefix); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := keys.Authenticate(t.Context(), text); !fault.Is(err, fault.Unauthenticated) {
-		t.Errorf("here: got %v, want Unauthenticated at once", err)
-	}
-	deadline := time.After(5 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		_, err := elsewhere.Authenticate(t.Context(), text)
-		if fault.Is(err, fault.Unauthenticated) {
-			break
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("elsewhere: got %v after 5 s, want Unauthenticated within about one", err)
-		case <-tick.C:
-		}
-	}
-	if err := keys.Revoke(t.Context(), key.Prefix); !fault.Is(err, fault.NotFound) {
-		t.Errorf("a second revocation: got %v, want NotFound", err)
-	}
+	return "a"
+}
 
-	past := time.Now().Add(-time.Second)
-	_, text, err = keys.Create(t.Context(), "b", []tenant.Scope{tenant.ScopeIngest}, &past)
+func FuzzAuthenticate(f *testing.F) {
+	f.Add("hr_abcdefgh_" + strings.Repeat("a", 32))
+	f.Add("hr__")
+	f.Add("")
+	keys := tenant.NewKeys(testenv.NewPostgres(f).Pool)
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := keys.Authenticate(t.Context(), text); !fault.Is(err, fault.Unauthenticated) {
+			t.Errorf("%q: got %v, want Unauthenticated", text, err)
+		}
+	})
+}
+
+func TestBoundKeys(t *testing.T) {
+	t.Parallel()
+	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
+	_, text, err := keys.Create(t.Context(), "ann", tenant.NewKey{
+		Name: "acme's own", Scopes: []tenant.Scope{tenant.ScopeIngest, tenant.ScopeQuery}, Tenant: "acme", Product: "shop",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keys.Authenticate(t.Context(), text); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "expired") {
-		t.Errorf("an expired key: got %v", err)
+	id, err := keys.Authenticate(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Tenant != "acme" || id.Product != "shop" || !id.Bound() || !id.Has(tenant.ScopeQuery) || id.Can(tenant.ScopeQuery) {
+		t.Errorf("identity: got %+v", id)
+	}
+	list, err := keys.List(t.Context())
+	if err != nil || len(list) != 1 || list[0].Tenant != "acme" || list[0].Product != "shop" {
+		t.Errorf("listed: got %v, %v", list, err)
+	}
+}
+
+func TestBadKeysAreNamed(t *testing.T) {
+	t.Parallel()
+	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
+	past := time.Now().Add(-time.Second)
+	f := func(n tenant.NewKey, says ...string) {
+		t.Helper()
+		_, _, err := keys.Create(t.Context(), "ann", n)
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: got %v, want Invalid", n, err)
+			return
+		}
+		for _, s := range says {
+			if !strings.Contains(err.Error(), s) {
+				t.Errorf("%+v: error %q does not say %q", n, err, s)
+			}
+		}
+	}
+	f(tenant.NewKey{Scopes: ingest}, "name:")
+	f(tenant.NewKey{Name: " ", Scopes: ingest}, "name:")
+	f(tenant.NewKey{Name: strings.Repeat("x", 201), Scopes: ingest}, "name:", "(201 bytes)")
+	f(tenant.NewKey{Name: "a\x00", Scopes: ingest}, "name:")
+	f(tenant.NewKey{Name: "a"}, "scopes:", "ingest:write")
+	f(tenant.NewKey{Name: "a", Scopes: ingest, Tenant: "a\n"}, "tenant:", `a\n`)
+	f(tenant.NewKey{Name: "a", Scopes: ingest, Tenant: tenant.ID(strings.Repeat("x", 129))}, "tenant:", "128 bytes")
+	f(tenant.NewKey{Name: "a", Scopes: ingest, Product: strings.Repeat("x", 201)}, "product:", "200 bytes")
+	f(tenant.NewKey{Name: "a", Scopes: ingest, ExpiresAt: &past}, "expires_at:", past.Format(time.RFC3339))
+	f(tenant.NewKey{Name: "a", Scopes: []tenant.Scope{tenant.ScopeAdmin}, Tenant: "acme"}, "scopes:", "admin", "ingest:write, query:read")
+	f(tenant.NewKey{Name: "a", Scopes: []tenant.Scope{tenant.ScopeQuery, tenant.ScopeSLOWrite}, Product: "shop"}, "scopes:", "slo:write")
+	f(tenant.NewKey{ExpiresAt: &past}, "name:", "scopes:", "expires_at:") // all at once
+	if list, err := keys.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("stored: %v, %v; want none", list, err)
 	}
 }
 
@@ -119,99 +157,6 @@ func TestEnsureStoresAKeyOnce(t *testing.T) {
 	}
 }
 
-func TestKnownKeysSurviveADatabaseThatIsAway(t *testing.T) {
-	t.Parallel()
-	pg := testenv.NewPostgres(t)
-	keys := tenant.NewKeys(pg.Pool)
-	_, text, err := keys.Create(t.Context(), "a", []tenant.Scope{tenant.ScopeIngest}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := keys.Authenticate(t.Context(), text); err != nil {
-		t.Fatal(err)
-	}
-	pg.Pool.Close()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for range 50 { // past the cache's lifetime, more than once
-		<-tick.C
-		if _, err := keys.Authenticate(t.Context(), text); err != nil {
-			t.Fatalf("a known key while PostgreSQL is away: %v", err)
-		}
-	}
-	if _, err := keys.Authenticate(t.Context(), tenant.NewKeyText()); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("an unknown key while PostgreSQL is away: got %v, want Unavailable", err)
-	}
-}
-
-// While PostgreSQL does not answer, one call of many waits for it.
-func TestOneCallAsksForAKnownKey(t *testing.T) {
-	t.Parallel()
-	pg := testenv.NewPostgres(t)
-	keys := tenant.NewKeys(pg.Pool)
-	_, text, err := keys.Create(t.Context(), "a", []tenant.Scope{tenant.ScopeIngest}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := keys.Authenticate(t.Context(), text); err != nil {
-		t.Fatal(err)
-	}
-	tx, err := pg.Pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
-	if _, err := tx.Exec(t.Context(), "LOCK TABLE control.api_keys"); err != nil {
-		t.Fatal(err)
-	}
-	<-time.After(1100 * time.Millisecond) // past the cache's lifetime
-	var slow atomic.Int32
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			started := time.Now()
-			if _, err := keys.Authenticate(t.Context(), text); err != nil {
-				t.Error(err)
-			}
-			if time.Since(started) > time.Second {
-				slow.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	if slow.Load() != 1 {
-		t.Errorf("%d of 20 calls waited for PostgreSQL, want 1", slow.Load())
-	}
-}
-
-func TestKeysUnderConcurrency(t *testing.T) {
-	t.Parallel()
-	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
-	_, text, err := keys.Create(t.Context(), "a", []tenant.Scope{tenant.ScopeIngest}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 200 {
-				if _, err := keys.Authenticate(t.Context(), text); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func other(b byte) string {
-	if b == 'a' {
-		return "b"
-	}
-	return "a"
-}
-
 // TestEnsureTellsARevokedKey: a key file whose key somebody has revoked is no conflict and no success.
 func TestEnsureTellsARevokedKey(t *testing.T) {
 	t.Parallel()
@@ -220,11 +165,80 @@ func TestEnsureTellsARevokedKey(t *testing.T) {
 	if err := keys.Ensure(t.Context(), "owner", []tenant.Scope{tenant.ScopeAdmin}, text); err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.Revoke(t.Context(), strings.Split(text, "_")[1]); err != nil {
+	if err := keys.Revoke(t.Context(), "ann", strings.Split(text, "_")[1]); err != nil {
 		t.Fatal(err)
 	}
 	err := keys.Ensure(t.Context(), "owner", []tenant.Scope{tenant.ScopeAdmin}, text)
 	if !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("got %v, want Unauthenticated that says revoked", err)
 	}
+	if err := keys.Ensure(t.Context(), "owner", []tenant.Scope{tenant.ScopeAdmin}, "sesame"); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("a text that is no key: got %v, want Unauthenticated", err)
+	}
+}
+
+func TestKeysUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
+	_, text := create(t, keys, "a")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 200 {
+				if _, err := keys.Authenticate(t.Context(), text); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if i%2 == 0 { // changes meanwhile
+				key, other, err := keys.Create(t.Context(), "ann", tenant.NewKey{Name: "b", Scopes: ingest})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := keys.Revoke(t.Context(), "ann", key.Prefix); err != nil {
+					t.Error(err)
+				}
+				refused(t, keys, other, "revoked")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestCheckOfAKnownKeyAllocatesNothing: each request pays for it.
+func TestCheckOfAKnownKeyAllocatesNothing(t *testing.T) {
+	keys := tenant.NewKeys(testenv.NewPostgres(t).Pool)
+	_, text := create(t, keys, "a")
+	if n := testing.AllocsPerRun(1000, func() {
+		if _, err := keys.Authenticate(t.Context(), text); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("a check allocates %v times", n)
+	}
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	keys := tenant.NewKeys(testenv.NewPostgres(b).Pool)
+	_, text := create(b, keys, "a")
+	check := func(b *testing.B) {
+		if _, err := keys.Authenticate(b.Context(), text); err != nil {
+			b.Error(err)
+		}
+	}
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			check(b)
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				check(b)
+			}
+		})
+	})
 }

@@ -25,21 +25,30 @@ func Scopes() []Scope {
 	return []Scope{ScopeIngest, ScopeQuery, ScopeSLOWrite, ScopeAlertWrite, ScopeStatusWrite, ScopeAdmin}
 }
 
+// boundScopes are those that a key bound to a tenant or a product may have: the others are about all tenants together.
+var boundScopes = []Scope{ScopeIngest, ScopeQuery}
+
 // ParseScopes reads a list of scope names; the error names the first that is unknown.
 func ParseScopes(names []string) ([]Scope, error) {
 	scopes := make([]Scope, 0, len(names))
 	for _, n := range names {
 		s := Scope(strings.TrimSpace(n))
 		if !slices.Contains(Scopes(), s) {
-			known := make([]string, 0, len(Scopes()))
-			for _, k := range Scopes() {
-				known = append(known, string(k))
-			}
-			return nil, fault.InvalidField("scope", n, "must be one of %s", strings.Join(known, ", "))
+			return nil, fault.InvalidField("scopes", n, "must be some of %s", joinScopes(Scopes()))
 		}
-		scopes = append(scopes, s)
+		if !slices.Contains(scopes, s) {
+			scopes = append(scopes, s)
+		}
 	}
 	return scopes, nil
+}
+
+func joinScopes(scopes []Scope) string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
 }
 
 // Allows reports whether one of the scopes held covers the scope wanted.

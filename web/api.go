@@ -37,6 +37,10 @@ type Operation struct {
 	Scope   tenant.Scope
 	Status  int   // of success, 200 by default
 	MaxBody int64 // in bytes, 1 MiB by default
+
+	// The parameters of path or query that confine a call to one tenant, to one product. Only keys that are bound to
+	// neither may call an operation that has none: what it answers is about all.
+	TenantParameter, ProductParameter string
 }
 
 // NewAPI mounts the API on a router. Callers are authenticated before they reach it (see Auth.Middleware).
@@ -65,14 +69,15 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 		op.MaxBody = maxAPIBody
 	}
 	api.names.operation = op.ID
+	limits := newBounds[In](op)
 	huma.Register(api.huma, huma.Operation{
-		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: op.Doc, Tags: []string{op.Tag},
+		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: limits.document(), Tags: []string{op.Tag},
 		DefaultStatus: op.Status, MaxBodyBytes: op.MaxBody,
 		Security: []map[string][]string{{"key": {string(op.Scope)}}},
 		Errors:   []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
 		// Identity and scope are checked before the input is read, so that a stranger learns nothing of it.
 		Middlewares: huma.Middlewares{func(hctx huma.Context, next func(huma.Context)) {
-			if err := authorize(hctx.Context(), op.Scope); err != nil {
+			if err := authorize(hctx.Context(), &limits); err != nil {
 				_, w := humachi.Unwrap(hctx)
 				setErrorHeaders(w.Header(), err)
 				WriteProblem(w, err)
@@ -88,7 +93,10 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 				out, err = nil, api.problem(ctx, op, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			}
 		}()
-		out, err = handler(ctx, in)
+		who, _ := tenant.IdentityFrom(ctx) // authorize saw it
+		if err = limits.check(who, in); err == nil {
+			out, err = handler(ctx, in)
+		}
 		if err != nil {
 			return nil, api.problem(ctx, op, err)
 		}
@@ -101,15 +109,15 @@ func countResponse(operation string, status int) {
 	metrics.GetOrCreateCounter(fmt.Sprintf("headroom_api_responses_total{operation=%q,status=\"%d\"}", operation, status)).Inc()
 }
 
-func authorize(ctx context.Context, scope tenant.Scope) error {
+func authorize(ctx context.Context, limits *bounds) error {
 	who, ok := tenant.IdentityFrom(ctx)
 	if !ok {
 		return fault.New(fault.Unauthenticated, "no API key: send the header \"Authorization: Bearer hr_…\"")
 	}
-	if !who.Can(scope) {
-		return fault.New(fault.Forbidden, "the key %q does not have the scope %s", who.Name, scope)
+	if !who.Has(limits.op.Scope) {
+		return who.Check(limits.op.Scope)
 	}
-	return nil
+	return limits.open(who)
 }
 
 // problem turns err into what huma writes.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/tenant"
 )
 
@@ -13,23 +14,49 @@ type keyView struct {
 	Prefix     string         `json:"prefix"`
 	Name       string         `json:"name"`
 	Scopes     []tenant.Scope `json:"scopes"`
-	Key        string         `json:"key,omitempty"`
+	Tenant     tenant.ID      `json:"tenant,omitempty" doc:"The tenant that it is bound to."`
+	Product    string         `json:"product,omitempty" doc:"The product that it is bound to."`
+	Key        string         `json:"key,omitempty" doc:"Its text: in the answer that makes it only."`
 	CreatedAt  time.Time      `json:"created_at"`
+	CreatedBy  string         `json:"created_by,omitempty"`
 	ExpiresAt  *time.Time     `json:"expires_at,omitempty"`
 	RevokedAt  *time.Time     `json:"revoked_at,omitempty"`
-	LastUsedAt *time.Time     `json:"last_used_at,omitempty"`
+	LastUsedAt *time.Time     `json:"last_used_at,omitempty" doc:"To a minute or so."`
+	Replaces   string         `json:"replaces,omitempty" doc:"Prefix of the key whose rotation made it."`
 }
 
 func newKeyView(k tenant.Key, text string) keyView {
-	return keyView{Prefix: k.Prefix, Name: k.Name, Scopes: k.Scopes, Key: text, CreatedAt: k.CreatedAt.UTC(),
-		ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt, LastUsedAt: k.LastUsedAt}
+	return keyView{Prefix: k.Prefix, Name: k.Name, Scopes: k.Scopes, Tenant: k.Tenant, Product: k.Product, Key: text,
+		CreatedAt: k.CreatedAt.UTC(), CreatedBy: k.CreatedBy, ExpiresAt: inUTC(k.ExpiresAt), RevokedAt: inUTC(k.RevokedAt),
+		LastUsedAt: inUTC(k.LastUsedAt), Replaces: k.Replaces}
+}
+
+func inUTC(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	utc := t.UTC()
+	return &utc
 }
 
 type createKeyIn struct {
 	Body struct {
-		Name      string     `json:"name" doc:"What the key is for"`
-		Scopes    []string   `json:"scopes" doc:"What it may do"`
-		ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When it stops working; never by default"`
+		Name      string     `json:"name" doc:"What the key is for."`
+		Scopes    []string   `json:"scopes" doc:"What it may do."`
+		Tenant    *string    `json:"tenant,omitempty" doc:"Bind it to this tenant; its scopes are then some of ingest:write and query:read."`
+		Product   *string    `json:"product,omitempty" doc:"Bind it to this product, in the same way."`
+		ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When it stops working; never by default."`
+	}
+}
+
+type prefixIn struct {
+	Prefix string `path:"prefix" maxLength:"100" doc:"The part of the key between the underscores."`
+}
+
+type rotateKeyIn struct {
+	Prefix string `path:"prefix" maxLength:"100" doc:"The part of the old key between the underscores."`
+	Body   struct {
+		Overlap string `json:"overlap,omitempty" default:"24h" example:"24h" doc:"How long the old key goes on working, such as 30m or 24h; 0s ends it at once."`
 	}
 }
 
@@ -41,40 +68,82 @@ type keysOut struct {
 	}
 }
 
+type rotatedKeyOut struct {
+	Body struct {
+		New keyView `json:"new" doc:"With its text."`
+		Old keyView `json:"old" doc:"With when it ends."`
+	}
+}
+
+type keyAPI struct{ keys *tenant.Keys }
+
 // RegisterKeyAPI adds the operations on API keys.
 func RegisterKeyAPI(api *API, keys *tenant.Keys) {
-	const tag = "Keys"
-	Register(api, Operation{Method: http.MethodGet, Path: "/api/v1/keys", ID: "list-keys", Summary: "List API keys", Tag: tag, Scope: tenant.ScopeAdmin},
-		func(ctx context.Context, _ *struct{}) (*keysOut, error) {
-			list, err := keys.List(ctx)
-			if err != nil {
-				return nil, err
-			}
-			out := &keysOut{}
-			out.Body.Keys = make([]keyView, len(list))
-			for i, k := range list {
-				out.Body.Keys[i] = newKeyView(k, "")
-			}
-			return out, nil
-		})
-	Register(api, Operation{Method: http.MethodPost, Path: "/api/v1/keys", ID: "create-key", Summary: "Make an API key; its text is in this answer only",
-		Tag: tag, Scope: tenant.ScopeAdmin, Status: http.StatusCreated},
-		func(ctx context.Context, in *createKeyIn) (*keyOut, error) {
-			scopes, err := tenant.ParseScopes(in.Body.Scopes)
-			if err != nil {
-				return nil, err
-			}
-			key, text, err := keys.Create(ctx, in.Body.Name, scopes, in.Body.ExpiresAt)
-			if err != nil {
-				return nil, err
-			}
-			return &keyOut{Body: newKeyView(key, text)}, nil
-		})
-	Register(api, Operation{Method: http.MethodDelete, Path: "/api/v1/keys/{prefix}", ID: "revoke-key", Summary: "Revoke an API key", Tag: tag,
-		Scope: tenant.ScopeAdmin, Status: http.StatusNoContent},
-		func(ctx context.Context, in *struct {
-			Prefix string `path:"prefix" doc:"The part of the key between the underscores"`
-		}) (*struct{}, error) {
-			return nil, keys.Revoke(ctx, in.Prefix)
-		})
+	k := keyAPI{keys}
+	op := func(method, path, id, summary, doc string, status int) Operation {
+		return Operation{Method: method, Path: "/api/v1/keys" + path, ID: id, Summary: summary, Doc: doc, Tag: "Keys", Scope: tenant.ScopeAdmin, Status: status}
+	}
+	Register(api, op(http.MethodGet, "", "list-keys", "List API keys", "The newest first, with those that have ended.", http.StatusOK), k.list)
+	Register(api, op(http.MethodPost, "", "create-key", "Make an API key", "Its text is in this answer only.", http.StatusCreated), k.create)
+	Register(api, op(http.MethodPost, "/{prefix}/rotate", "rotate-key", "Replace an API key by a new one",
+		"The new one has its name, scopes and bounds. The old one goes on for the overlap.", http.StatusCreated), k.rotate)
+	Register(api, op(http.MethodDelete, "/{prefix}", "revoke-key", "Revoke an API key", "Every instance refuses it within a second.", http.StatusNoContent), k.revoke)
+}
+
+func (k keyAPI) list(ctx context.Context, _ *struct{}) (*keysOut, error) {
+	list, err := k.keys.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &keysOut{}
+	out.Body.Keys = make([]keyView, len(list))
+	for i, key := range list {
+		out.Body.Keys[i] = newKeyView(key, "")
+	}
+	return out, nil
+}
+
+func (k keyAPI) create(ctx context.Context, in *createKeyIn) (*keyOut, error) {
+	scopes, err := tenant.ParseScopes(in.Body.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	n := tenant.NewKey{Name: in.Body.Name, Scopes: scopes, ExpiresAt: in.Body.ExpiresAt}
+	for field, to := range map[string]*string{"tenant": in.Body.Tenant, "product": in.Body.Product} {
+		if to != nil && *to == "" {
+			return nil, fault.InvalidField(field, "", "must not be empty: leave it out for a key that is not bound to one")
+		}
+	}
+	if in.Body.Tenant != nil {
+		n.Tenant = tenant.ID(*in.Body.Tenant)
+	}
+	if in.Body.Product != nil {
+		n.Product = *in.Body.Product
+	}
+	who, _ := tenant.IdentityFrom(ctx)
+	key, text, err := k.keys.Create(ctx, who.Name, n)
+	if err != nil {
+		return nil, err
+	}
+	return &keyOut{Body: newKeyView(key, text)}, nil
+}
+
+func (k keyAPI) rotate(ctx context.Context, in *rotateKeyIn) (*rotatedKeyOut, error) {
+	overlap, err := time.ParseDuration(in.Body.Overlap)
+	if err != nil {
+		return nil, fault.InvalidField("overlap", in.Body.Overlap, "must be a duration such as 30m or 24h")
+	}
+	who, _ := tenant.IdentityFrom(ctx)
+	old, successor, text, err := k.keys.Rotate(ctx, who.Name, in.Prefix, overlap)
+	if err != nil {
+		return nil, err
+	}
+	out := &rotatedKeyOut{}
+	out.Body.New, out.Body.Old = newKeyView(successor, text), newKeyView(old, "")
+	return out, nil
+}
+
+func (k keyAPI) revoke(ctx context.Context, in *prefixIn) (*struct{}, error) {
+	who, _ := tenant.IdentityFrom(ctx)
+	return nil, k.keys.Revoke(ctx, who.Name, in.Prefix)
 }

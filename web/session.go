@@ -123,8 +123,8 @@ func (a *Auth) SignIn(w http.ResponseWriter, r *http.Request, key string) error 
 		refusedKeys.Inc()
 		return err
 	}
-	if !id.Can(tenant.ScopeQuery) {
-		return fault.New(fault.Forbidden, "the key %q does not have the scope %s, which the console needs", id.Name, tenant.ScopeQuery)
+	if err := id.Check(tenant.ScopeQuery); err != nil { // a bound key too: the console shows all tenants
+		return err
 	}
 	token, csrf := randomToken(), randomToken()
 	hash := sha256.Sum256([]byte(token))
@@ -169,10 +169,10 @@ func (a *Auth) session(ctx context.Context, token string) (*Session, error) {
 	hash := sha256.Sum256([]byte(token))
 	s := &Session{}
 	err := a.pool.QueryRow(ctx, `
-		SELECT k.id, k.name, k.scopes, s.csrf_token
+		SELECT k.id, k.name, k.scopes, coalesce(k.tenant, ''), coalesce(k.product, ''), s.csrf_token
 		FROM control.sessions s JOIN control.api_keys k ON k.id = s.key_id
 		WHERE s.hash = $1 AND s.expires_at > now() AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())`,
-		hash[:]).Scan(&s.Identity.KeyID, &s.Identity.Name, &s.Identity.Scopes, &s.CSRFToken)
+		hash[:]).Scan(&s.Identity.KeyID, &s.Identity.Name, &s.Identity.Scopes, &s.Identity.Tenant, &s.Identity.Product, &s.CSRFToken)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.New(fault.Unauthenticated, "the session has ended: sign in again")
 	}

@@ -52,7 +52,7 @@ func newSite(t *testing.T) *site {
 
 func (s *site) key(t *testing.T, name string, scopes ...tenant.Scope) string {
 	t.Helper()
-	_, text, err := s.keys.Create(t.Context(), name, scopes, nil)
+	_, text, err := s.keys.Create(t.Context(), "test", tenant.NewKey{Name: name, Scopes: scopes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestRevokedKeyEndsItsSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.keys.Revoke(t.Context(), keys[0].Prefix); err != nil {
+	if err := s.keys.Revoke(t.Context(), "test", keys[0].Prefix); err != nil {
 		t.Fatal(err)
 	}
 	c := res.Cookies()[0]

@@ -28,7 +28,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run some roles against databases that \"headroom migrate\" prepared."`
 	Migrate migrateCmd `cmd:"" help:"Bring both databases to this version."`
 	Engines enginesCmd `cmd:"" help:"The databases that headroom brings along."`
-	Key     keyCmd     `cmd:"" help:"Make, list and revoke API keys."`
+	Key     keyCmd     `cmd:"" help:"Make, list, rotate and revoke API keys."`
 	Tenant  tenantCmd  `cmd:"" help:"List tenants, set their names and plans."`
 	SLO     sloCmd     `cmd:"" name:"slo" help:"Check, apply and read SLOs."`
 	Version versionCmd `cmd:"" help:"Print the version."`
