@@ -83,7 +83,7 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, s *signal, asJ
 	metrics.bytes.Add(b.buf.Len())
 	src := b.buf.Bytes()
 	if asJSON {
-		c.fromJSONs.do(who.KeyID, len(src), func() { src, err = c.fromJSON(s, src) })
+		c.fromJSONs.do(who.KeyID, len(src), func() { src, err = b.fromJSON(s) })
 		if err != nil {
 			return answer{}, err
 		}

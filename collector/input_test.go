@@ -252,7 +252,7 @@ func TestJSONIsStoredToo(t *testing.T) {
 func TestHexToBase64(t *testing.T) {
 	f := func(in, want string) {
 		t.Helper()
-		if got, err := hexToBase64([]byte(in)); err != nil || string(got) != want {
+		if got, _, err := hexToBase64([]byte(in)); err != nil || string(got) != want {
 			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
 		}
 	}
@@ -262,20 +262,15 @@ func TestHexToBase64(t *testing.T) {
 	f(`{"traceId":7,"a":"ff","key":"traceId","value":"ff","list":["spanId","ff"]}`, `{"traceId":7,"a":"ff","key":"traceId","value":"ff","list":["spanId","ff"]}`)
 	f(`{"traceId`, `{"traceId`)
 	f(`{"traceId":"`, `{"traceId":"`)
-	for in, kind := range map[string]fault.Kind{
-		`{"traceId":"xyz"}`: fault.Invalid,
-		`[` + strings.Repeat(`{},`, maxJSONObjects) + `{}]`: fault.TooLarge,
-	} {
-		if _, err := hexToBase64([]byte(in)); !fault.Is(err, kind) {
-			t.Errorf("%.20s: got %v, want %v", in, err, kind)
-		}
+	if _, _, err := hexToBase64([]byte(`{"traceId":"xyz"}`)); !fault.Is(err, fault.Invalid) {
+		t.Errorf("got %v", err)
 	}
 }
 
 func FuzzFromJSON(f *testing.F) {
 	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00ff","spanId":"","name":"a\"b"}]}]}]}`))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		if body, err := new(Collector).fromJSON(traces, src); err == nil {
+		if body, err := fromJSON(t, traces, src); err == nil {
 			if _, _, err := decodeBody(body, time.Now()); err != nil {
 				t.Errorf("what JSON became cannot be read: %v", err)
 			}
@@ -287,12 +282,12 @@ func FuzzFromJSONOfOthers(f *testing.F) {
 	f.Add([]byte(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asInt":"1","exemplars":[{"traceId":"00ff"}]}]}}]}]}]}`))
 	f.Add([]byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"00ff","body":{"stringValue":"a"}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		if body, err := new(Collector).fromJSON(metricPoints, src); err == nil {
+		if body, err := fromJSON(t, metricPoints, src); err == nil {
 			if _, _, err := decodePoints(metricPoints, body, time.Now()); err != nil {
 				t.Errorf("what JSON became cannot be read: %v", err)
 			}
 		}
-		if body, err := new(Collector).fromJSON(logs, src); err == nil {
+		if body, err := fromJSON(t, logs, src); err == nil {
 			if _, err := countLogRecords(body); err != nil {
 				t.Errorf("what JSON became cannot be read: %v", err)
 			}

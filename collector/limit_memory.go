@@ -43,6 +43,9 @@ func (m *memory) reserve(key, n int64) error {
 	return nil
 }
 
+// most returns how many bytes one key can have, when nobody else has any.
+func (m *memory) most() int64 { return m.max / (1 + shareOfFree) * shareOfFree }
+
 func (m *memory) release(key, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

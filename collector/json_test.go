@@ -1,0 +1,99 @@
+package collector
+
+import (
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/nexis-limited/headroom/internal/testenv"
+)
+
+// fromJSON turns a body into protobuf, in as much memory as there is by default, of which nothing may be held after it.
+func fromJSON(t *testing.T, s *signal, src []byte) ([]byte, error) {
+	t.Helper()
+	c := &Collector{memory: newMemory(128 << 20)}
+	b := c.newBody(1)
+	b.buf.Write(src)
+	out, err := b.fromJSON(s)
+	b.release()
+	if held := c.memory.inUse(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
+	}
+	return out, err
+}
+
+// Whatever the objects and values of a JSON body stand for, the message takes no more than what is taken for them.
+func TestMemoryOfJSON(t *testing.T) {
+	f := func(msg proto.Message, before, each, after string) {
+		t.Helper()
+		const n = 30_000
+		src := before + strings.TrimSuffix(strings.Repeat(each+",", n), ",") + after
+		_, size, err := hexToBase64([]byte(src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var was, is runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&was)
+		if err := protojson.Unmarshal([]byte(src), msg); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&is)
+		runtime.KeepAlive(msg)
+		took := int64(is.HeapAlloc) - int64(was.HeapAlloc)
+		t.Logf("%-60s %4d bytes each, %4d taken", before[max(0, len(before)-30):]+each, took/n, size/n)
+		if took > size {
+			t.Errorf("%s%s: %d bytes of memory, of which %d were taken", before, each, took, size)
+		}
+	}
+	span, metric := `{"resourceSpans":[{"scopeSpans":[{"spans":[`, `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[`
+	f(&tracepb.TracesData{}, `{"resourceSpans":[`, `{}`, `]}`)
+	f(&tracepb.TracesData{}, `{"resourceSpans":[`, `{"resource":{}}`, `]}`)
+	f(&tracepb.TracesData{}, `{"resourceSpans":[{"resource":{"entityRefs":[{"idKeys":[`, `""`, `]}]}}]}`)
+	f(&tracepb.TracesData{}, `{"resourceSpans":[{"scopeSpans":[`, `{"scope":{}}`, `]}]}`)
+	f(&tracepb.TracesData{}, span, `{}`, `]}]}]}`)
+	f(&tracepb.TracesData{}, span, `{"status":{},"events":[{}],"links":[{}]}`, `]}]}]}`)
+	f(&tracepb.TracesData{}, span+`{"attributes":[`, `{}`, `]}]}]}]}`)
+	f(&tracepb.TracesData{}, span+`{"attributes":[`, `{"value":{"intValue":1}}`, `]}]}]}]}`)
+	f(&tracepb.TracesData{}, span+`{"attributes":[{"value":{"arrayValue":{"values":[`, `{"kvlistValue":{}}`, `]}}}]}]}]}]}`)
+	f(&metricspb.MetricsData{}, metric, `{"histogram":{}}`, `]}]}]}`)
+	f(&metricspb.MetricsData{}, metric+`{"gauge":{"dataPoints":[`, `{"asInt":1}`, `]}}]}]}]}`)
+	f(&metricspb.MetricsData{}, metric+`{"gauge":{"dataPoints":[`, `{"exemplars":[{"asInt":1}]}`, `]}}]}]}]}`)
+	f(&metricspb.MetricsData{}, metric+`{"histogram":{"dataPoints":[`, `{"sum":1,"min":1,"max":1,"bucketCounts":[1],"explicitBounds":[1]}`, `]}}]}]}]}`)
+	f(&metricspb.MetricsData{}, metric+`{"histogram":{"dataPoints":[{"explicitBounds":[`, `1`, `]}]}}]}]}]}`)
+	f(&metricspb.MetricsData{}, metric+`{"exponentialHistogram":{"dataPoints":[`, `{"positive":{},"negative":{},"sum":1,"min":1,"max":1}`, `]}}]}]}]}`)
+	f(&metricspb.MetricsData{}, metric+`{"summary":{"dataPoints":[{"quantileValues":[`, `{}`, `]}]}}]}]}]}`)
+}
+
+// A JSON body whose message would take more than there may be is refused for good, before any of that is taken; one for
+// which there is no room now is to come again.
+func TestLargeMessagesOfJSON(t *testing.T) {
+	r := start(t, testenv.NewClickHouse(t), t.TempDir(), func(o *Options) { o.MaxInflight = 8 << 20 })
+	f := func(objects, status int, says string) {
+		t.Helper()
+		body := `{"resourceSpans":[` + strings.TrimSuffix(strings.Repeat("{},", objects), ",") + `]}`
+		resp := r.post(t, "/v1/traces", []byte(body), "Content-Type", "application/json")
+		if resp.status != status || !strings.Contains(string(resp.body), says) || (status == 503) != (resp.header.Get("Retry-After") != "") {
+			t.Errorf("%d objects: %d %q", objects, resp.status, resp.body)
+		}
+	}
+	f(1000, http.StatusOK, "")
+	f(18_000, http.StatusOK, "")
+	f(100_000, http.StatusRequestEntityTooLarge, "send smaller batches, or protobuf")
+	if err := r.memory.reserve(2, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	f(18_000, http.StatusServiceUnavailable, "")
+	r.memory.release(2, 4<<20)
+	f(18_000, http.StatusOK, "")
+	if held := r.memory.inUse(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
+	}
+}
