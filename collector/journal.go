@@ -15,7 +15,7 @@ import (
 )
 
 // journal keeps the receipts of segments that are inserted and deleted, for as long as a client may send their
-// requests again. A file holds the segments finished in one minute, each as a frame: size and CRC of what follows, then
+// requests again. A file holds the segments finished in one minute, each as frames: size and CRC of what follows, then
 // receipts. Old files are removed. Only the writer uses it.
 type journal struct {
 	disk   disk
@@ -23,13 +23,15 @@ type journal struct {
 	length time.Duration
 	file   file
 	minute int64
+	size   int64 // of file, as far as it counts
 	buf    []byte
 }
 
 const (
 	journalSuffix = ".receipts"
 	frameHeader   = 8
-	maxFrame      = 16 << 20 // more than a segment's receipts take
+	nextFrame     = 1 << 20  // of receipts, after which the next begins
+	maxFrame      = 16 << 20 // that is read: former versions had one for each segment
 )
 
 // load returns the receipts of all files among the directory's entries, the oldest first. A torn end is ignored: the segment it was about to record is
@@ -105,31 +107,54 @@ func parseReceipts(src []byte) (rs []receipt, damaged int) {
 	return rs, damaged
 }
 
-// add stores receipts durably. Those that are too old to matter need no room.
+// add stores receipts durably. Those that are too old to matter need no room, and of a segment's only the first
+// maxMessages keep their message: so they fit into the reserve, however many of its requests were refused in part.
 func (j *journal) add(rs []receipt, now time.Time) error {
-	j.buf = append(j.buf[:0], make([]byte, frameHeader)...)
+	j.buf = j.buf[:0]
+	frame, messages := 0, 0
 	for _, r := range rs {
-		if now.Unix()-r.at < int64(j.length/time.Second) {
-			j.buf = appendReceipt(j.buf, r)
+		if now.Unix()-r.at >= int64(j.length/time.Second) {
+			continue
 		}
+		if r.answer = r.answer.brief(); r.answer.message != "" { // those of a former version are long
+			if messages++; messages > maxMessages {
+				r.answer.message = ""
+			}
+		}
+		if len(j.buf) == 0 || len(j.buf)-frame > nextFrame {
+			sealFrame(j.buf[frame:])
+			frame = len(j.buf)
+			j.buf = append(j.buf, make([]byte, frameHeader)...)
+		}
+		j.buf = appendReceipt(j.buf, r)
 	}
-	if len(j.buf) == frameHeader {
+	if len(j.buf) == 0 {
 		return nil
 	}
+	sealFrame(j.buf[frame:])
 	if err := j.rotate(now); err != nil {
 		return err
 	}
-	binary.LittleEndian.PutUint32(j.buf, uint32(len(j.buf)-frameHeader))
-	binary.LittleEndian.PutUint32(j.buf[4:], crc32.Checksum(j.buf[frameHeader:], castagnoli))
 	_, err := j.file.Write(j.buf)
 	if err == nil {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		j.close() // the next add begins a new file, behind no torn record
+		_ = j.file.Truncate(j.size) // a torn frame harms nobody, but for the room that it takes
+		j.close()                   // the next add begins a new file, behind no torn frame
 		return fmt.Errorf("cannot write receipts: %w", err)
 	}
+	j.size += int64(len(j.buf))
 	return nil
+}
+
+// sealFrame fills in the header of a frame that is complete.
+func sealFrame(frame []byte) {
+	if len(frame) == 0 {
+		return
+	}
+	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-frameHeader))
+	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(frame[frameHeader:], castagnoli))
 }
 
 func (j *journal) rotate(now time.Time) error {
@@ -140,7 +165,7 @@ func (j *journal) rotate(now time.Time) error {
 	j.close()
 	j.removeOld(now) // first: it may be what makes room
 	name := filepath.Join(j.dir, fmt.Sprintf("%020d%s", now.UnixNano(), journalSuffix))
-	f, err := j.disk.open(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
+	f, err := j.disk.open(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY) // if it is there, it is from an attempt at the same time, which failed
 	if err != nil {
 		return fmt.Errorf("cannot create receipts: %w", err)
 	}
@@ -148,7 +173,7 @@ func (j *journal) rotate(now time.Time) error {
 		_ = f.Close()
 		return err
 	}
-	j.file, j.minute = f, minute
+	j.file, j.minute, j.size = f, minute, 0
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	reserveName = "reserve"
-	// reserveSize is more than the receipts of one segment take.
+	// reserveSize is more than the receipts of one segment take: 23 bytes for each of its spans at most, and some messages.
 	reserveSize  = 8 << 20
 	reservePause = 2 * time.Second // between attempts to put it back
 )
