@@ -16,6 +16,7 @@ import (
 
 // RegisterAPI adds the operations on tenants.
 func (c *Console) RegisterAPI(api *web.API) {
+	c.registerUsage(api)
 	web.Register(api, web.Operation{
 		Method: http.MethodGet, Path: "/api/v1/tenants", ID: "list-tenants", Tag: "Tenants", Scope: tenant.ScopeQuery, ProductParameter: "product",
 		Summary: "List tenants with their requests, errors and percentiles",

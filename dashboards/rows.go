@@ -24,6 +24,7 @@ type tenantRow struct {
 	Burn     float64     // of SLO's worst pair of windows; NaN without
 	Spark    []float64   // P95 in milliseconds, for the rows on the page
 	LimitMS  float64     // of the latency SLO that counts most of its requests; NaN without
+	Ingest   ingest      // of the last minutes, when the tenant is over its quota
 }
 
 // rank orders states from the worst down.
@@ -52,6 +53,12 @@ func burnOf(s *slo.Status) float64 {
 	return 0
 }
 
+// newRow returns the row of a tenant of which nothing is known yet.
+func newRow(id tenant.ID) *tenantRow {
+	return &tenantRow{tenantTotals: tenantTotals{Tenant: id, Latency: noLatency()}, Name: tenant.Tenant{ID: id}.DisplayName(),
+		Plan: tenant.Starter, State: slo.StateNoData, Budget: math.NaN(), Burn: math.NaN(), LimitMS: math.NaN()}
+}
+
 // mergeRows joins what telemetry, SLOs and the list of tenants know. A tenant that any of them names has a row; with
 // a product only those that have requests or an SLO there.
 func mergeRows(totals []tenantTotals, snap *slo.Snapshot, known []tenant.Tenant, product string) []tenantRow {
@@ -59,8 +66,7 @@ func mergeRows(totals []tenantTotals, snap *slo.Snapshot, known []tenant.Tenant,
 	at := func(id tenant.ID) *tenantRow {
 		r := byID[id]
 		if r == nil {
-			r = &tenantRow{tenantTotals: tenantTotals{Tenant: id, Latency: noLatency()}, Name: tenant.Tenant{ID: id}.DisplayName(),
-				Plan: tenant.Starter, State: slo.StateNoData, Budget: math.NaN(), Burn: math.NaN(), LimitMS: math.NaN()}
+			r = newRow(id)
 			byID[id] = r
 		}
 		return r
@@ -127,6 +133,7 @@ const (
 	showOverspent = "overspent"
 	showLow       = "low"
 	showFew       = "few"
+	showQuota     = "quota"
 	showNoTraffic = "idle"
 )
 
@@ -144,6 +151,8 @@ func (r *tenantRow) in(show string) bool {
 		return r.Budget >= 0 && r.Budget < 0.25
 	case showFew:
 		return r.State == slo.StateWatching
+	case showQuota:
+		return r.Ingest.Over()
 	case showNoTraffic:
 		return r.Requests == 0
 	}

@@ -28,7 +28,7 @@ type store struct {
 
 // scoped returns a context whose queries see only rows of the tenant, the second wall behind their own condition.
 func (s *store) scoped(ctx context.Context, t tenant.ID) context.Context {
-	tables := []string{"latency_1m", "latency_1h", "trace_spans", "spans", "requests"}
+	tables := []string{"latency_1m", "latency_1h", "trace_spans", "spans", "requests", "ingest_1m"}
 	for i := range tables {
 		tables[i] = s.database + "." + tables[i]
 	}

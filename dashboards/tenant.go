@@ -28,6 +28,7 @@ type tenantData struct {
 	Plan     tenant.Plan
 	Products []string
 	Verdict  tenantVerdict
+	Quota    *quotaNote // nil while the tenant keeps to its quota
 
 	Totals   routeTotals
 	Tightest *slo.Status
@@ -108,6 +109,12 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	})
 	g.Go(func() error {
+		in, err := c.store.ingest(ctx, id, l.Range)
+		c.failed(ctx, "what the quota held back", err) // the page stands without it
+		d.Quota = noteOn(in, l.Words, l.Now)
+		return nil
+	})
+	g.Go(func() error {
 		var err error
 		points, err = c.store.series(ctx, id, seriesQuery{window: closed(l.Range)})
 		d.SeriesPanel = c.failed(ctx, "the percentiles", err)
@@ -153,7 +160,7 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	l.Title = d.Name
 	l.Crumbs = []crumb{{"Tenants", "/tenants"}, {Label: d.Name}}
 	d.fill(snap, alertsOf(id, alerts), points)
-	if !named && id != tenant.Untagged && snap != nil && len(d.Statuses) == 0 && d.Totals.Requests == 0 && !d.RoutesPanel.Failed() {
+	if !named && id != tenant.Untagged && snap != nil && d.Quota == nil && len(d.Statuses) == 0 && d.Totals.Requests == 0 && !d.RoutesPanel.Failed() {
 		any, err := c.store.anyRequest(ctx, id)
 		if err != nil {
 			c.failed(ctx, "the tenant's first request", err) // the page says what it knows of the range

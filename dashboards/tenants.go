@@ -65,6 +65,7 @@ type fleetNow struct {
 	Totals    []tenantTotals
 	Snapshot  *slo.Snapshot // with what the open alerts hold
 	Alerts    []openAlert
+	Over      map[tenant.ID]ingest // its quota, now
 	Names     map[tenant.ID]string
 	SLOPanel  panel
 	ListPanel panel
@@ -111,6 +112,10 @@ func (c *Console) readFleet(ctx context.Context, l *layout, product string) *fle
 		return nil
 	})
 	g.Go(func() error {
+		f.Over = c.overQuota(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		var err error
 		if known, err = c.opts.Tenants.List(ctx); err != nil {
 			c.failed(ctx, "the tenants' names and plans", err) // ids serve in their place
@@ -131,7 +136,7 @@ func (c *Console) readFleet(ctx context.Context, l *layout, product string) *fle
 	f.Snapshot = standing(f.Snapshot, f.Alerts)
 	l.countBurning(f.Snapshot)
 	f.keepProduct(product)
-	f.Rows = mergeRows(f.Totals, f.Snapshot, known, product)
+	f.Rows = withQuotas(mergeRows(f.Totals, f.Snapshot, known, product), f.Over, product)
 	return f
 }
 
@@ -142,9 +147,9 @@ func parseList(r *http.Request) (listQuery, error) {
 		Sort: r.FormValue("sort"), Order: r.FormValue("order"), Page: 1,
 	}
 	switch q.Show {
-	case showAll, showBurning, showOverspent, showLow, showFew, showNoTraffic:
+	case showAll, showBurning, showOverspent, showLow, showFew, showQuota, showNoTraffic:
 	default:
-		return q, fault.InvalidField("show", q.Show, "must be one of burning, overspent, low, few, idle")
+		return q, fault.InvalidField("show", q.Show, "must be one of burning, overspent, low, few, quota, idle")
 	}
 	if q.Plan != "" {
 		if _, err := tenant.ParsePlan(q.Plan); err != nil {
@@ -262,9 +267,9 @@ func pageNumber(n int) string {
 func tabs(r *http.Request, rows []tenantRow, show string) []link {
 	all := []link{
 		{Label: "All"}, {Label: "Burning", Glyph: "page"}, {Label: "Overspent"}, {Label: "Under 25\u202f% left"},
-		{Label: "Few requests"}, {Label: "No traffic"},
+		{Label: "Few requests"}, {Label: "Over quota"}, {Label: "No traffic"},
 	}
-	keys := []string{showAll, showBurning, showOverspent, showLow, showFew, showNoTraffic}
+	keys := []string{showAll, showBurning, showOverspent, showLow, showFew, showQuota, showNoTraffic}
 	list := all[:0]
 	for i, t := range all {
 		for j := range rows {
