@@ -104,8 +104,8 @@ func TestPointsAreChargedByTheirNumbers(t *testing.T) {
 		l := newLimiter(pointQuotas(1000), nil, discard, aDay)
 		m := newMetricLane(l, newNamedSeries(1000))
 		for range 2 {
-			if out := m.points(t, aDay, aDay, c.metric); out.numbers != c.numbers {
-				t.Errorf("%s: %d numbers, want %d", c.metric.Name, out.numbers, c.numbers)
+			if out := m.points(t, aDay, aDay, c.metric); out.numbers != c.numbers || out.work() != c.numbers {
+				t.Errorf("%s: %d numbers, and %d of the key, want %d", c.metric.Name, out.numbers, out.work(), c.numbers)
 			}
 		}
 		for _, r := range []request{{signal: metricPoints}, {signal: traces}} { // the account settles at the next request

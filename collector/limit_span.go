@@ -44,6 +44,17 @@ type charge struct {
 	spent   spent
 }
 
+const chargeSize = 96 // bytes of a charge
+
+// reset forgets all charges.
+func (l *ledger) reset() {
+	if len(*l) > maxKeptValues {
+		*l = nil
+		return
+	}
+	l.cut(0)
+}
+
 // giveBack returns the charges from one on, and forgets them.
 func (l *ledger) giveBack(from int) {
 	for i := range (*l)[from:] {

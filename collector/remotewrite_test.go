@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nexis-limited/headroom/internal/testenv"
+	"github.com/nexis-limited/headroom/tenant"
 )
 
 // prometheusKey sends the key with each request.
@@ -325,7 +326,15 @@ func FuzzMetrics(f *testing.F) {
 }
 
 func benchPoints(b *testing.B, s *signal, body []byte, points int) {
-	d := decoder{opts: testOptions(), named: newNamedSeries(100_000), vocabulary: newMapped()}
+	quotas := tenant.DefaultQuotas()
+	quotas.Unregistered.PointsPerSecond = 1 << 40 // never over it
+	for name, l := range map[string]*limiter{"none": nil, "under": newLimiter(quotas, nil, discard, time.Now())} {
+		b.Run("limits="+name, func(b *testing.B) { benchLimitedPoints(b, l, s, body, points) })
+	}
+}
+
+func benchLimitedPoints(b *testing.B, l *limiter, s *signal, body []byte, points int) {
+	d := decoder{opts: testOptions(), named: newNamedSeries(100_000), vocabulary: newMapped(), limits: spanLimits{limiter: l}}
 	cols := newColumns()
 	now := time.Now()
 	if _, err := d.decode(request{signal: s, body: body}, cols, now); err != nil {

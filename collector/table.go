@@ -183,7 +183,7 @@ func (c *columns) cut(m mark) {
 func (c *columns) size() int {
 	const fixed = 128 // bytes of a span's row in columns of fixed width, with those of its request
 	s, r, l := &c.spans, &c.requests, &c.load
-	n := fixed*s.kind.Rows() + len(s.message.buf) + len(s.exception.buf) + len(s.attributeValues.buf) + c.metric.size()
+	n := fixed*s.kind.Rows() + chargeSize*len(c.ledger) + len(s.message.buf) + len(s.exception.buf) + len(s.attributeValues.buf) + c.metric.size()
 	for _, d := range [...]*dictColumn{
 		&s.product, &s.tenant, &s.service, &s.version, &s.name, &s.route, &s.attributeKeys, &s.resource,
 		&r.product, &r.tenant, &r.service, &r.route, &r.method, &r.version,
@@ -214,7 +214,7 @@ func (c *columns) reset() {
 	c.load.input().Reset()
 	c.metric.reset()
 	c.ingest.input().Reset()
-	c.ledger.cut(0)
+	c.ledger.reset()
 }
 
 // input returns the columns of a table and how many rows they have.
