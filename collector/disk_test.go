@@ -12,8 +12,9 @@ import (
 
 // testDisk is a real disk on which tests make steps fail, and whose power they cut.
 //
-// It keeps what a power cut may undo: bytes that were not synced, and files that were created, renamed or removed without
-// a sync of their directory. Which of that is undone, chance decides for each, as it does on real disks.
+// It keeps what a power cut may undo: bytes that were not synced, written or cut off, and files that were created, linked,
+// renamed or removed without a sync of their directory. Which of that is undone, chance decides for each, as it does on real
+// disks.
 type testDisk struct {
 	osDisk
 	// fail is asked before each step; its error is the step's. A write that fails writes half of it.
@@ -22,8 +23,9 @@ type testDisk struct {
 	mu     sync.Mutex // held over all steps: they are few
 	dead   bool
 	steps  int
-	synced map[string]int64 // size of each file that a power cut leaves for sure
-	undo   []undoable       // changes of directories that are not synced, the newest last
+	synced map[string]int64  // size of each file that a power cut leaves for sure
+	uncut  map[string][]byte // each file that was cut and not synced since, as it was before
+	undo   []undoable        // changes of directories that are not synced, the newest last
 }
 
 type undoable struct {
@@ -32,7 +34,7 @@ type undoable struct {
 }
 
 func newTestDisk(fail func(step, path string) error) *testDisk {
-	return &testDisk{fail: fail, synced: map[string]int64{}}
+	return &testDisk{fail: fail, synced: map[string]int64{}, uncut: map[string][]byte{}}
 }
 
 var errPowerCut = errors.New("the power is cut")
@@ -113,6 +115,11 @@ func (d *testDisk) rename(from, to string) error {
 		d.synced[to] = size
 		delete(d.synced, from)
 	}
+	delete(d.uncut, to)
+	if was, ok := d.uncut[from]; ok {
+		d.uncut[to] = was
+		delete(d.uncut, from)
+	}
 	d.undo = append(d.undo, undoable{filepath.Dir(from), func() error {
 		err := os.Rename(to, from)
 		if err == nil && readErr == nil {
@@ -129,7 +136,11 @@ func (d *testDisk) link(from, to string) error {
 	if err := d.step("link", from); err != nil {
 		return err
 	}
-	return d.osDisk.link(from, to)
+	if err := d.osDisk.link(from, to); err != nil {
+		return err
+	}
+	d.undo = append(d.undo, undoable{filepath.Dir(to), func() error { return os.Remove(to) }})
+	return nil
 }
 
 func (d *testDisk) remove(path string) error {
@@ -147,6 +158,7 @@ func (d *testDisk) remove(path string) error {
 	}
 	size, had := d.synced[path]
 	delete(d.synced, path)
+	delete(d.uncut, path)
 	d.undo = append(d.undo, undoable{filepath.Dir(path), func() error {
 		if had {
 			src = src[:min(size, int64(len(src)))]
@@ -186,6 +198,14 @@ func (d *testDisk) cutPower(rng *rand.Rand) error {
 			break // a journal of a file system loses its end, not its middle
 		}
 		if err := d.undo[i].do(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for path, was := range d.uncut {
+		if _, err := os.Stat(path); err != nil || rng.IntN(2) == 0 {
+			continue
+		}
+		if err := os.WriteFile(path, was, 0o600); err != nil {
 			return err
 		}
 	}
@@ -241,7 +261,18 @@ func (f *testFile) Truncate(size int64) error {
 	if err := f.disk.step("truncate", f.path); err != nil {
 		return err
 	}
-	return f.file.Truncate(size)
+	was, err := os.ReadFile(f.path)
+	if err != nil {
+		return err
+	}
+	if err := f.file.Truncate(size); err != nil {
+		return err
+	}
+	if _, ok := f.disk.uncut[f.path]; !ok {
+		f.disk.uncut[f.path] = was
+	}
+	f.disk.synced[f.path] = min(f.disk.synced[f.path], size)
+	return nil
 }
 
 func (f *testFile) Sync() error {
@@ -256,6 +287,7 @@ func (f *testFile) Sync() error {
 	info, err := f.Stat()
 	if err == nil {
 		f.disk.synced[f.path] = info.Size()
+		delete(f.disk.uncut, f.path)
 	}
 	return err
 }

@@ -128,58 +128,64 @@ func TestEveryDiskStepOfAStartFails(t *testing.T) {
 		})
 }
 
-// eachStep lets scenario run over a disk whose first step fails, then over one whose second does, until none is left to
-// fail. After each, a healthy disk has to take what is not acknowledged yet, and everything has to be counted once.
-func eachStep(t *testing.T, wantSteps []string, scenario func(db *testenv.ClickHouse, dir string, d disk, c *client)) {
+// eachStep lets scenario run over a disk whose first step of each kind fails, then over one whose second does, until none is
+// left to fail: alone, with those that follow, which are to mend it, or for ever. After each, a healthy disk has to take what
+// is not acknowledged yet, and everything has to be counted once.
+func eachStep(t *testing.T, steps []string, scenario func(db *testenv.ClickHouse, dir string, d disk, c *client)) {
 	db := testenv.NewClickHouse(t)
-	const requests, spans = 3, 8
+	const requests, spans, forEver = 3, 8, 1 << 30
 	type plan struct {
-		err     error
-		forEver bool
+		err   error
+		times int // how many steps fail in a row, of whatever kind
 	}
-	plans := []plan{{syscall.ENOSPC, false}, {syscall.EIO, true}, {syscall.EIO, false}, {syscall.EROFS, true}}
+	plans := []plan{{syscall.ENOSPC, 1}, {syscall.EIO, forEver}, {syscall.EIO, 2}, {syscall.EROFS, forEver}, {syscall.EIO, 1}, {syscall.ENOSPC, 3}}
 	thorough := os.Getenv("HEADROOM_FAULT_ROUNDS") != "" // else a plan a step, each in its turn
-	total, failed := 0, map[string]int{}
-	for step, more := 1, true; more; step++ {
-		more = false
-		for i, p := range plans {
-			if !thorough && i != step%len(plans) {
-				continue
-			}
-			n := 0
-			d := newTestDisk(func(name, _ string) error {
-				if n++; n == step {
+	total, runs, failed := 0, 0, map[string]int{}
+	for _, kind := range steps {
+		for nth, more := 1, true; more; nth++ {
+			more = false
+			for i, p := range plans {
+				if !thorough && i != runs%len(plans) {
+					continue
+				}
+				runs++
+				n, left := 0, p.times
+				d := newTestDisk(func(name, _ string) error {
+					if name == kind {
+						n++
+					}
+					if n < nth || left == 0 {
+						return nil
+					}
+					left--
 					failed[name]++
 					return p.err
-				}
-				if p.forEver && n > step {
-					return p.err
-				}
-				return nil
-			})
-			dir := filepath.Join(t.TempDir(), "spool")
-			c := newClient(t, requests, spans)
-			scenario(db, dir, d, c)
-			more = more || n >= step
+				})
+				dir := filepath.Join(t.TempDir(), "spool")
+				c := newClient(t, requests, spans)
+				scenario(db, dir, d, c)
+				more = more || n >= nth
 
-			r := onDisk(t, db, dir, osDisk{})
-			if !c.try(t, r, always) {
-				t.Fatalf("step %d, %v: a healthy disk takes nothing", step, p)
+				r := onDisk(t, db, dir, osDisk{})
+				if !c.try(t, r, always) {
+					t.Fatalf("%s %d, %v: a healthy disk takes nothing", kind, nth, p)
+				}
+				r.awaitEmptySpool(t)
+				r.stop()
+				total += requests * spans
+				if got, want := countAll(t, db), wantMixed(uint64(total)); got != want {
+					t.Fatalf("%s %d and what follows fail with %q, %d in a row:\n got %+v\nwant %+v", kind, nth, p.err, p.times, got, want)
+				}
+				if !thorough {
+					break
+				}
 			}
-			r.awaitEmptySpool(t)
-			r.stop()
-			total += requests * spans
-			if got, want := countAll(t, db), wantMixed(uint64(total)); got != want {
-				t.Fatalf("step %d fails with %q, for ever %t:\n got %+v\nwant %+v", step, p.err, p.forEver, got, want)
+			if nth == 1 && !more {
+				t.Errorf("no %s failed", kind)
 			}
 		}
 	}
-	t.Logf("%d spans; steps that failed: %v", total, failed)
-	for _, name := range wantSteps {
-		if failed[name] == 0 {
-			t.Errorf("no %s failed", name)
-		}
-	}
+	t.Logf("%d spans in %d runs; steps that failed: %v", total, runs, failed)
 }
 
 // awaitIdle waits until the spool is empty, its writer has failed, or it could not cut off what it could not write.
@@ -203,7 +209,8 @@ func awaitIdle(t *testing.T, r *running) {
 	}
 }
 
-// The power is cut at a random step, again and again over one spool: what was not synced is lost, as chance has it.
+// The power is cut at a random step, again and again over one spool: what was not synced is lost, as chance has it. Before
+// that some steps fail, so that what was to mend them is lost too.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	db := testenv.NewClickHouse(t)
@@ -215,11 +222,15 @@ func TestPowerCut(t *testing.T) {
 	var clients []*client
 	for round := range rounds {
 		at, n := 10+rng.IntN(120), 0
+		fails, times := rng.IntN(at), rng.IntN(4) // in a row
 		var d *testDisk
 		d = newTestDisk(func(string, string) error {
 			if n++; n >= at {
 				d.dead = true // the caller holds the lock
 				return errPowerCut
+			}
+			if n >= fails && n < fails+times {
+				return syscall.EIO
 			}
 			return nil
 		})
@@ -250,4 +261,67 @@ func TestPowerCut(t *testing.T) {
 		t.Errorf("seed %d: %d files are in the quarantine; a power cut tears, it does not damage", seed, n)
 	}
 	t.Logf("%d power cuts, %d requests", rounds, len(clients)*requests)
+}
+
+// A record cannot be written, or not synced, and then not be cut off again either: until that has succeeded nothing is taken,
+// and nobody gets the segment that it is in. Its request is counted once, whether it is sent again to the same process, or to
+// the next after the record came back.
+func TestRecordThatCannotBeTakenBack(t *testing.T) {
+	t.Parallel()
+	db := testenv.NewClickHouse(t)
+	total := uint64(0)
+	for _, failing := range []string{"write", "sync"} {
+		for _, mending := range []string{"open", "truncate", "sync"} {
+			for _, restarts := range []bool{false, true} {
+				var armed, broken atomic.Bool
+				d := newTestDisk(func(step, path string) error {
+					switch {
+					case filepath.Ext(path) != segmentSuffix:
+					case step == failing && armed.CompareAndSwap(true, false):
+						broken.Store(true)
+						return syscall.EIO
+					case step == mending && broken.Load():
+						return syscall.EIO
+					}
+					return nil
+				})
+				dir := t.TempDir()
+				r := onDisk(t, db, dir, d, func(o *Options) { o.MaxSegment, o.SealAfter = 1<<20, time.Hour })
+				name := failing + " and " + mending
+				r.send(t, mixed(8, 1)...)
+				armed.Store(true)
+				body := encode(t, export(mixed(8, 1)...))
+				for range 2 {
+					if resp := r.post(t, "/v1/traces", body); resp.status != http.StatusServiceUnavailable || resp.header.Get("Retry-After") == "" {
+						t.Fatalf("%s fail: status %d %q", name, resp.status, resp.body)
+					}
+				}
+				if seg, _ := r.spool.next(time.Now()); seg != nil || r.spool.takes() {
+					t.Errorf("%s fail: the segment waits to be inserted: %t; the spool takes requests: %t", name, seg != nil, r.spool.takes())
+				}
+				if restarts {
+					d.die()
+					r.stop()
+					r = onDisk(t, db, dir, osDisk{})
+				} else {
+					broken.Store(false)
+				}
+				one := &client{bodies: [][]byte{body}, acknowledged: []bool{false}}
+				deadline := time.Now().Add(30 * time.Second)
+				for !one.try(t, r, never) {
+					if time.Now().After(deadline) {
+						t.Fatalf("%s fail: still refused", name)
+					}
+				}
+				r.stop()
+				r = onDisk(t, db, dir, osDisk{})
+				r.awaitEmptySpool(t)
+				r.stop()
+				total += 16
+				if got, want := countAll(t, db), wantMixed(total); got != want {
+					t.Fatalf("%s fail, restart %t:\n got %+v\nwant %+v", name, restarts, got, want)
+				}
+			}
+		}
+	}
 }
