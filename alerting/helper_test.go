@@ -156,7 +156,7 @@ func (e *env) eventually(why string, f func() bool) {
 
 // unsent tells of what is under way, for failures.
 func (e *env) unsent() (s string) {
-	err := e.db.Pool.QueryRow(context.Background(), `SELECT coalesce(string_agg(x, E'\n'), '') FROM (
+	err := e.db.Owner.QueryRow(context.Background(), `SELECT coalesce(string_agg(x, E'\n'), '') FROM (
 		SELECT format('notification %s (%s %s): %s, attempts %s, job %s at %s', n.id, n.kind, n.event, n.status, n.attempts, j.state, j.scheduled_at)
 		FROM control.notifications n LEFT JOIN river.river_job j ON (j.args->>'notification')::bigint = n.id AND j.state <> 'completed'
 		WHERE n.status <> 'sent' ORDER BY n.id LIMIT 10) AS t (x)`).Scan(&s)
@@ -177,7 +177,7 @@ func (e *env) settled() {
 func (e *env) count(sql string, args ...any) int {
 	e.t.Helper()
 	var n int
-	if err := e.db.Pool.QueryRow(e.t.Context(), sql, args...).Scan(&n); err != nil {
+	if err := e.db.Owner.QueryRow(e.t.Context(), sql, args...).Scan(&n); err != nil {
 		e.t.Fatal(err)
 	}
 	return n

@@ -21,7 +21,7 @@ func sendUntilKilled() {
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := func() error {
-		pool, err := postgres.Open(ctx, os.Getenv("ALERTING_TEST_POSTGRES"))
+		pool, err := postgres.OpenServing(ctx, os.Getenv("ALERTING_TEST_POSTGRES"), false)
 		if err != nil {
 			return err
 		}

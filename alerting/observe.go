@@ -34,7 +34,7 @@ func (s *Service) Observe(ctx context.Context, o Observation) error {
 	names := s.names(ctx)
 	var open []*Alert
 	late := false
-	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
+	err := s.acrossTenants(ctx, func(tx pgx.Tx) (err error) {
 		if late, err = s.late(ctx, tx, o.At); late || err != nil {
 			return err
 		}

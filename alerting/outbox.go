@@ -124,7 +124,7 @@ const giveUpAfter = 24 * time.Hour
 // retryFailed queues what is not shown yet: at a start the token may be a new one. It also finds what has no job any
 // more, whoever deleted it.
 func (s *Service) retryFailed(ctx context.Context) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.acrossTenants(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			UPDATE control.notifications n SET not_before = CASE n.status WHEN 'failed' THEN NULL ELSE n.not_before END
 			FROM control.alerts a

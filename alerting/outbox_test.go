@@ -15,7 +15,7 @@ import (
 
 func (e *env) exec(sql string) {
 	e.t.Helper()
-	if _, err := e.db.Pool.Exec(e.t.Context(), sql); err != nil {
+	if _, err := e.db.Owner.Exec(e.t.Context(), sql); err != nil {
 		e.t.Fatal(err)
 	}
 }

@@ -167,7 +167,7 @@ func (t *task) again(ctx context.Context, tx pgx.Tx, wait time.Duration) (snooze
 
 // tx runs f in a transaction.
 func (t *task) tx(ctx context.Context, f func(pgx.Tx) (time.Duration, error)) (snooze time.Duration, err error) {
-	err = t.s.inTx(ctx, func(tx pgx.Tx) error {
+	err = t.s.acrossTenants(ctx, func(tx pgx.Tx) error {
 		snooze, err = f(tx)
 		return err
 	})

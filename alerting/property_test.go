@@ -81,7 +81,7 @@ func TestSlackAgreesWithDatabase(t *testing.T) {
 				}
 				seenOpen[a.Rule] = seenOpen[a.Rule] || a.State != alerting.Resolved
 				var ts string
-				if err := e.db.Pool.QueryRow(t.Context(), `SELECT ts FROM control.notifications WHERE alert_id = $1 AND kind = 'message'`, a.ID).Scan(&ts); err != nil {
+				if err := e.db.Owner.QueryRow(t.Context(), `SELECT ts FROM control.notifications WHERE alert_id = $1 AND kind = 'message'`, a.ID).Scan(&ts); err != nil {
 					t.Fatal(err)
 				}
 				view := e.svc.View(t.Context(), a)

@@ -29,13 +29,20 @@ func (s *Service) List(ctx context.Context, f Filter) ([]*Alert, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
-	alerts, err := queryAlerts(ctx, s.Pool, `SELECT `+alertColumns+` FROM control.alerts a
+	return s.query(ctx, `SELECT `+alertColumns+` FROM control.alerts a
 		WHERE (NOT $1 OR a.state <> 'resolved') AND ($2 = '' OR a.state = $2) AND ($3 = '' OR a.rule = $3)
 			AND ($4::text IS NULL OR EXISTS (SELECT FROM control.alert_tenants t WHERE t.alert_id = a.id AND t.tenant = $4))
 			AND ($5 = '' OR (a.opened_at, a.id) < (SELECT b.opened_at, b.id FROM control.alerts b WHERE b.id = $5))
 		ORDER BY a.opened_at DESC, a.id DESC LIMIT $6`,
 		f.Open, f.State, f.Rule, f.Tenant, f.After, f.Limit)
-	return alerts, postgres.Translate(err)
+}
+
+func (s *Service) query(ctx context.Context, sql string, args ...any) (alerts []*Alert, err error) {
+	err = s.acrossTenants(ctx, func(tx pgx.Tx) (err error) {
+		alerts, err = queryAlerts(ctx, tx, sql, args...)
+		return err
+	})
+	return alerts, err
 }
 
 // Open returns the alerts that are not resolved, the latest first.
@@ -45,9 +52,9 @@ func (s *Service) Open(ctx context.Context) ([]*Alert, error) {
 
 // Get returns one alert.
 func (s *Service) Get(ctx context.Context, id string) (*Alert, error) {
-	alerts, err := queryAlerts(ctx, s.Pool, `SELECT `+alertColumns+` FROM control.alerts a WHERE a.id = $1`, id)
+	alerts, err := s.query(ctx, `SELECT `+alertColumns+` FROM control.alerts a WHERE a.id = $1`, id)
 	if err != nil {
-		return nil, postgres.Translate(err)
+		return nil, err
 	}
 	if len(alerts) == 0 {
 		return nil, fault.New(fault.NotFound, "there is no alert %q", id)
@@ -78,7 +85,7 @@ func (s *Service) Ack(ctx context.Context, actor, id string) (*Alert, error) {
 	}
 	names := s.names(ctx)
 	var a *Alert
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.acrossTenants(ctx, func(tx pgx.Tx) error {
 		found, err := queryAlerts(ctx, tx, `SELECT `+alertColumns+` FROM control.alerts a WHERE a.id = $1 FOR NO KEY UPDATE`, id)
 		if err != nil {
 			return err

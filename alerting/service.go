@@ -19,7 +19,7 @@ import (
 
 // Options are what New needs.
 type Options struct {
-	Pool   *pgxpool.Pool // required; migrated
+	Pool   *pgxpool.Pool // required; migrated, and with the rights of postgres.AppRole
 	Logger *slog.Logger  // required
 
 	Notifiers  []Notifier                                          // who is told; none is allowed
@@ -32,6 +32,10 @@ type Options struct {
 	RefreshEvery time.Duration // how old shown numbers may get while nobody joins or leaves; 5 min by default
 	Senders      int           // deliveries at once; 4 by default
 	SendTimeout  time.Duration // of one delivery, its wait for the pace included; 15 s by default
+
+	// PollOnly lets jobs be found by looking twice a second instead of by notifications, which do not come through a
+	// pooler such as PgBouncer.
+	PollOnly bool
 }
 
 // Service keeps alerts and tells people. It is safe for concurrent use, also by several processes on one database.
@@ -92,6 +96,8 @@ func (s *Service) Run(ctx context.Context) error {
 		Workers:              workers,
 		Queues:               map[string]river.QueueConfig{Queue: {MaxWorkers: s.Senders}},
 		FetchPollInterval:    500 * time.Millisecond,
+		PollOnly:             s.PollOnly,
+		ReindexerIndexNames:  []string{}, // it would need the tables' owner, and vacuum does for a queue of this size
 		JobTimeout:           s.SendTimeout,
 		RescueStuckJobsAfter: 2 * s.SendTimeout, // of processes that died
 	})

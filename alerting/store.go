@@ -13,12 +13,6 @@ import (
 	"github.com/nexis-limited/headroom/postgres"
 )
 
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 const alertColumns = `a.id, a.rule, a.severity, a.title, a.product, a.bad_is, a.state, a.started_at, a.opened_at, a.observed_at,
 	a.resolved_at, a.reopened_at, a.acked_by, a.acked_at, a.version, a.urgent_version, a.notified_at`
 
@@ -29,9 +23,9 @@ func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 	return &a, err
 }
 
-// queryAlerts reads alerts with their members. The query selects alertColumns.
-func queryAlerts(ctx context.Context, q querier, sql string, args ...any) ([]*Alert, error) {
-	rows, err := q.Query(ctx, sql, args...)
+// queryAlerts reads alerts with those of their members that the transaction sees. The query selects alertColumns.
+func queryAlerts(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]*Alert, error) {
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read alerts: %w", err)
 	}
@@ -39,10 +33,10 @@ func queryAlerts(ctx context.Context, q querier, sql string, args ...any) ([]*Al
 	if err != nil {
 		return nil, fmt.Errorf("cannot read alerts: %w", err)
 	}
-	return alerts, loadMembers(ctx, q, alerts)
+	return alerts, loadMembers(ctx, tx, alerts)
 }
 
-func loadMembers(ctx context.Context, q querier, alerts []*Alert) error {
+func loadMembers(ctx context.Context, tx pgx.Tx, alerts []*Alert) error {
 	if len(alerts) == 0 {
 		return nil
 	}
@@ -52,7 +46,7 @@ func loadMembers(ctx context.Context, q querier, alerts []*Alert) error {
 		byID[a.ID] = a
 		ids = append(ids, a.ID)
 	}
-	rows, err := q.Query(ctx, `
+	rows, err := tx.Query(ctx, `
 		SELECT alert_id, tenant, state, started_at, resolved_at, burn, peak_rate, budget_before
 		FROM control.alert_tenants WHERE alert_id = ANY($1)`, ids)
 	if err != nil {
@@ -170,12 +164,13 @@ func saveMembers(ctx context.Context, tx pgx.Tx, a *Alert) error {
 	return nil
 }
 
-// inTx runs f in a transaction, again when it was the victim of a deadlock: River ends and moves jobs many at a time, in
-// an order of its own, so that it and a transaction that queues several can wait for each other. F may run more than
-// once and must not keep what it did before. Errors come back as kinds of fault.
-func (s *Service) inTx(ctx context.Context, f func(pgx.Tx) error) error {
+// acrossTenants runs f in a transaction that sees all tenants: an alert is the operator's and has the tenants that it
+// hurts. It runs f again when that was the victim of a deadlock: River ends and moves jobs many at a time, in an order of
+// its own, so that it and a transaction that queues several can wait for each other. F may run more than once and must not
+// keep what it did before. Errors come back as kinds of fault.
+func (s *Service) acrossTenants(ctx context.Context, f func(pgx.Tx) error) error {
 	for attempt := 0; ; attempt++ {
-		err := postgres.InTx(ctx, s.Pool, f)
+		err := postgres.AcrossTenants(ctx, s.Pool, f)
 		var pg *pgconn.PgError
 		if attempt < 5 && errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001") {
 			continue

@@ -65,7 +65,7 @@ func (a *app) build() error {
 	}
 	if a.has(RoleSLO) {
 		engine, err := slo.NewEngine(slo.EngineOptions{
-			Pool: a.pool, Store: a.slos, Reader: a.slo, Alerts: a.alerts, Logger: a.Logger, Registerer: a.reg,
+			Pool: a.owner, Store: a.slos, Reader: a.slo, Alerts: a.alerts, Logger: a.Logger, Registerer: a.reg,
 		})
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (a *app) build() error {
 }
 
 func (a *app) buildAlerting() error {
-	o := alerting.Options{Pool: a.pool, Logger: a.Logger, ConsoleURL: a.ConsoleURL, Names: a.tenants.Names, Registerer: a.reg}
+	o := alerting.Options{Pool: a.pool, Logger: a.Logger, ConsoleURL: a.ConsoleURL, Names: a.tenants.Names, Registerer: a.reg, PollOnly: a.pooled()}
 	if a.Slack.Token == "" {
 		o.Notifiers = append(o.Notifiers, slack.Console{})
 	} else {

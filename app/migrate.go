@@ -9,25 +9,43 @@ import (
 	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/migrations"
 	"github.com/nexis-limited/headroom/postgres"
+	"github.com/nexis-limited/headroom/tenant"
 )
 
-// Migrate brings both databases to this binary's version, one starter at a time; with check it changes nothing and
-// returns an error that says what is to do (see migrations.Up).
-func Migrate(ctx context.Context, pool *pgxpool.Pool, clickHouseDSN string, check bool) ([]migrations.Result, error) {
-	var results []migrations.Result
+// Migrated is what Migrate did.
+type Migrated struct {
+	Databases []migrations.Result
+	Schemas   tenant.SchemaReport
+
+	// SchemasErr says which tenants' schemas are not at this binary's version. Their tenants can be served as before.
+	SchemasErr error
+}
+
+// Migrate brings both databases and then the schemas of tenants to this binary's version, one starter at a time; with
+// check it changes nothing and returns an error that says what is to do (see migrations.Up). The pool is the owner's.
+func Migrate(ctx context.Context, owner *pgxpool.Pool, clickHouseDSN string, check bool) (m Migrated, err error) {
 	run := func(ctx context.Context) error {
-		pg, pgErr := postgres.Migrate(ctx, pool, check)
-		results = append(results, pg)
+		pg, pgErr := postgres.Migrate(ctx, owner, check)
+		m.Databases = append(m.Databases, pg)
 		if pgErr != nil && !check {
 			return pgErr
 		}
 		ch, chErr := clickhouse.Migrate(ctx, clickHouseDSN, check)
-		results = append(results, ch)
-		return errors.Join(pgErr, chErr)
+		m.Databases = append(m.Databases, ch)
+		if pgErr != nil || chErr != nil {
+			return errors.Join(pgErr, chErr)
+		}
+		m.Schemas, m.SchemasErr = tenant.MigrateSchemas(ctx, owner, check)
+		var newer *migrations.NewerError
+		if errors.As(m.SchemasErr, &newer) {
+			return newer
+		}
+		return ctx.Err()
 	}
 	if check {
-		return results, run(ctx)
+		err = run(ctx)
+		return m, err
 	}
-	err := postgres.WithMigrationLock(ctx, pool, run)
-	return results, err
+	err = postgres.WithMigrationLock(ctx, owner, run)
+	return m, err
 }

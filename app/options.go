@@ -50,7 +50,11 @@ type Options struct {
 
 	ClickHouse string // DSN; empty starts the embedded one, if Embedded
 	Postgres   string // DSN; empty starts the embedded one, if Embedded
-	Embedded   bool   // start engines for the DSNs that are empty, and migrate at start
+	// PostgresOwner is a second DSN, for what needs the owner of the tables or a session of its own: migrations, tenants'
+	// schemas, locks. By default the same. With it, Postgres may be a pooler's, and its user must be a member of
+	// postgres.AppRole only.
+	PostgresOwner string
+	Embedded      bool // start engines for the DSNs that are empty, and migrate at start
 
 	Name       string // of the operator, on the status page
 	ConsoleURL string // where people reach the console; by default from ListenHTTP
@@ -95,10 +99,16 @@ func (o *Options) check() error {
 			return fmt.Errorf("--clickhouse: %w", err)
 		}
 	}
-	if o.Postgres != "" {
-		if _, err := pgxpool.ParseConfig(o.Postgres); err != nil {
-			return fmt.Errorf("--postgres: %w", err) // pgx leaves the password out
+	for flag, dsn := range map[string]string{"--postgres": o.Postgres, "--postgres-owner": o.PostgresOwner} {
+		if dsn == "" {
+			continue
 		}
+		if _, err := pgxpool.ParseConfig(dsn); err != nil {
+			return fmt.Errorf("%s: %w", flag, err) // pgx leaves the password out
+		}
+	}
+	if o.PostgresOwner != "" && o.Postgres == "" {
+		return fmt.Errorf("--postgres-owner: goes with --postgres")
 	}
 	for flag, address := range map[string]string{"--console-url": o.ConsoleURL, "--status-url": o.StatusURL} {
 		if u, err := url.Parse(address); address != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
@@ -113,6 +123,9 @@ func (o *Options) check() error {
 	}
 	return nil
 }
+
+// pooled reports whether the serving connections may be a pooler's, which hands sessions on.
+func (o *Options) pooled() bool { return o.PostgresOwner != "" && o.PostgresOwner != o.Postgres }
 
 func (o *Options) has(r Role) bool { return slices.Contains(o.Roles, r) }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,8 +69,9 @@ type app struct {
 	reg    *prometheus.Registry
 	health *health
 
-	external bool // a database is not ours: it may be away for long
-	pool     *pgxpool.Pool
+	external bool          // a database is not ours: it may be away for long
+	pool     *pgxpool.Pool // serves: row-level security holds for it
+	owner    *pgxpool.Pool // migrates, makes tenants' schemas, and has sessions of its own
 	ch       driver.Conn
 
 	keys    *tenant.Keys
@@ -181,7 +183,11 @@ func (a *app) connect(ctx context.Context) error {
 		}
 	}
 	var err error
-	if a.pool, err = postgres.Open(context.WithoutCancel(ctx), a.Postgres); err != nil {
+	if a.owner, err = postgres.Open(context.WithoutCancel(ctx), cmp.Or(a.PostgresOwner, a.Postgres)); err != nil {
+		return err
+	}
+	a.life.onStop("PostgreSQL owner's connections", stopBound, unlessStuck(a.owner.Close))
+	if a.pool, err = postgres.OpenServing(context.WithoutCancel(ctx), a.Postgres, a.pooled()); err != nil {
 		return err
 	}
 	a.life.onStop("PostgreSQL connections", stopBound, unlessStuck(a.pool.Close))
@@ -193,13 +199,29 @@ func (a *app) connect(ctx context.Context) error {
 	return nil
 }
 
-// prepareDatabases migrates both databases, or only makes sure that somebody has. Servers that are not ours are waited
-// for: the status page serves its last good state meanwhile.
+// prepareDatabases migrates both databases, or only makes sure that somebody has, and that what we serve with sees no
+// further than it should. Servers that are not ours are waited for: the status page serves its last good state meanwhile.
 func (a *app) prepareDatabases(ctx context.Context) error {
-	for a.external {
-		err := a.pingDatabases(ctx)
-		if err == nil {
-			break
+	if a.external {
+		if err := a.waitFor(ctx, a.pingDatabases, func(error) bool { return true }); err != nil {
+			return err
+		}
+	}
+	if err := a.migrate(ctx); err != nil {
+		return err
+	}
+	check := func(ctx context.Context) error { return postgres.CheckServing(ctx, a.pool) }
+	return a.waitFor(ctx, check, func(err error) bool { return fault.Is(err, fault.Unavailable) })
+}
+
+// waitFor calls f until it works or fails with what does not pass.
+func (a *app) waitFor(ctx context.Context, f func(context.Context) error, passes func(error) bool) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, pingTimeout)
+		err := f(try)
+		cancel()
+		if err == nil || !passes(err) {
+			return err
 		}
 		a.Logger.Warn("a database does not answer, trying again", "error", err, "delay", databaseRetry)
 		select {
@@ -210,24 +232,31 @@ func (a *app) prepareDatabases(ctx context.Context) error {
 		case <-time.After(databaseRetry):
 		}
 	}
+}
+
+func (a *app) migrate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	results, err := Migrate(ctx, a.pool, a.ClickHouse, !a.Embedded)
+	done, err := Migrate(ctx, a.owner, a.ClickHouse, !a.Embedded)
 	if err != nil {
 		return err
 	}
-	for _, r := range results {
+	for _, r := range done.Databases {
 		if r.From != r.To {
 			a.Logger.Info("migrated", "database", r.Database, "from", r.From, "to", r.To, "took", r.Took)
 		}
+	}
+	if s := done.Schemas; s.Migrated > 0 {
+		a.Logger.Info("migrated the schemas of tenants", "schemas", s.Migrated, "to", s.Version, "took", s.Took)
+	}
+	if done.SchemasErr != nil { // their tenants go on with what they have, all others need not wait
+		a.Logger.Error("not all tenants have this version's schema; \"headroom migrate\" tries again", "error", done.SchemasErr)
 	}
 	return nil
 }
 
 func (a *app) pingDatabases(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	if err := a.pool.Ping(ctx); err != nil {
+	if err := a.owner.Ping(ctx); err != nil {
 		return fmt.Errorf("cannot reach PostgreSQL: %w", err)
 	}
 	if err := a.ch.Ping(ctx); err != nil {

@@ -17,9 +17,18 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// Open returns a pool for the DSN. It does not wait for the server: the first query does. SQL
-// names its tables with their schema, so that nothing depends on the session: it may be a pooler's.
+// Open returns a pool whose connections have the rights of the DSN's user: for migrations, and for what needs a session of
+// its own. It does not wait for the server: the first query does. SQL names its tables with their schema, so that nothing
+// depends on the session: it may be a pooler's.
 func Open(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
+	cfg, err := parse(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, cfg)
+}
+
+func parse(dsn string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("cannot parse the PostgreSQL DSN: %w", err) // pgx leaves the password out
@@ -27,6 +36,10 @@ func Open(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
 	cfg.ConnConfig.RuntimeParams["application_name"] = "headroom"
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	cfg.MaxConns = max(cfg.MaxConns, 16)
+	return cfg, nil
+}
+
+func open(ctx context.Context, cfg *pgxpool.Config) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open PostgreSQL at %q: %w", cfg.ConnConfig.Host, err)
@@ -34,7 +47,8 @@ func Open(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// InTx runs f in a transaction and commits it when f returns nil. PostgreSQL's errors come back as kinds of fault.
+// InTx runs f in a transaction and commits it when f returns nil. It sees no row of a tenant: see InTenant. PostgreSQL's
+// errors come back as kinds of fault.
 func InTx(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
 	return Translate(pgx.BeginFunc(ctx, pool, f))
 }

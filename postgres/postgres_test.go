@@ -19,7 +19,7 @@ import (
 
 func TestMigrateRefusesANewerDatabase(t *testing.T) {
 	t.Parallel()
-	pool := testenv.NewPostgres(t).Pool
+	pool := testenv.NewPostgres(t).Owner
 	res, err := postgres.Migrate(t.Context(), pool, true)
 	if err != nil {
 		t.Fatalf("a migrated database is not up to date: %v", err)
@@ -38,7 +38,7 @@ func TestMigrateRefusesANewerDatabase(t *testing.T) {
 
 func TestCheckFindsWhatIsToDo(t *testing.T) {
 	t.Parallel()
-	pool := testenv.NewPostgres(t).Pool
+	pool := testenv.NewPostgres(t).Owner
 	pending := func(when string) {
 		t.Helper()
 		_, err := postgres.Migrate(t.Context(), pool, true)
@@ -70,7 +70,7 @@ func TestCheckFindsWhatIsToDo(t *testing.T) {
 // TestMigrationLockKeepsTheOtherStarterOut lets two starters in at once and counts how many are inside.
 func TestMigrationLockKeepsTheOtherStarterOut(t *testing.T) {
 	t.Parallel()
-	pool := testenv.NewPostgres(t).Pool
+	pool := testenv.NewPostgres(t).Owner
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range 4 {
@@ -104,7 +104,7 @@ func TestMigrationLockKeepsTheOtherStarterOut(t *testing.T) {
 
 func TestTranslate(t *testing.T) {
 	t.Parallel()
-	pool := testenv.NewPostgres(t).Pool
+	pool := testenv.NewPostgres(t).Owner
 	f := func(want fault.Kind, sql string) {
 		t.Helper()
 		err := postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {

@@ -21,7 +21,7 @@ type Alerts interface {
 
 // EngineOptions are what an Engine needs. Those without a default are required.
 type EngineOptions struct {
-	Pool       *pgxpool.Pool // where the leader's lock is
+	Pool       *pgxpool.Pool // where the leader's lock is, which needs a session of its own: not a pooler's
 	Store      *Store
 	Reader     *Reader
 	Alerts     Alerts

@@ -109,7 +109,7 @@ func TestHandOver(t *testing.T) {
 		t.Fatal("both lead")
 	}
 	// As when the leader's process is killed: PostgreSQL sees its connection end.
-	tag, err := e.pg.Pool.Exec(t.Context(), `
+	tag, err := e.pg.Owner.Exec(t.Context(), `
 		SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1
 			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, leaderLock)
 	if err != nil || tag.RowsAffected() != 1 {

@@ -132,7 +132,7 @@ func (k *Keys) Ensure(ctx context.Context, name string, scopes []Scope, text str
 }
 
 func (k *Keys) store(ctx context.Context, actor string, n NewKey, text string) (key Key, err error) {
-	err = postgres.InTx(ctx, k.pool, func(tx pgx.Tx) error {
+	err = postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error {
 		if key, err = insertKey(ctx, tx, actor, n, text, nil); err != nil {
 			return err
 		}
@@ -187,13 +187,16 @@ const selectKeys = `
 	FROM control.api_keys k`
 
 // List returns all keys, the newest first.
-func (k *Keys) List(ctx context.Context) ([]Key, error) {
-	rows, err := k.pool.Query(ctx, selectKeys+` ORDER BY k.id DESC`)
-	if err != nil {
-		return nil, postgres.Translate(err)
-	}
-	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Key])
-	return keys, postgres.Translate(err)
+func (k *Keys) List(ctx context.Context) (keys []Key, err error) {
+	err = postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, selectKeys+` ORDER BY k.id DESC`)
+		if err != nil {
+			return fmt.Errorf("cannot read API keys: %w", err)
+		}
+		keys, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Key])
+		return err
+	})
+	return keys, err
 }
 
 // String says which key it is, for people.

@@ -14,7 +14,7 @@ import (
 // Revoke ends the key of the prefix and writes that to the audit log. It works no more here when Revoke returns, and
 // elsewhere within a second.
 func (k *Keys) Revoke(ctx context.Context, actor, prefix string) error {
-	err := postgres.InTx(ctx, k.pool, func(tx pgx.Tx) error {
+	err := postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error {
 		key, err := lockKey(ctx, tx, prefix)
 		if err != nil {
 			return err
@@ -39,7 +39,7 @@ func (k *Keys) Rotate(ctx context.Context, actor, prefix string, overlap time.Du
 		return old, successor, "", fault.InvalidField("overlap", overlap.String(), "must be from 0s to %s", maxOverlap)
 	}
 	text = NewKeyText()
-	err = postgres.InTx(ctx, k.pool, func(tx pgx.Tx) error {
+	err = postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error {
 		// The old key's row before all: who revokes a key locks its row first too, and then what counts the changes.
 		if old, err = lockKey(ctx, tx, prefix); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nexis-limited/headroom/fault"
+	"github.com/nexis-limited/headroom/postgres"
 )
 
 const (
@@ -117,7 +118,17 @@ func (k *Keys) read(ctx context.Context) error {
 		since, keys = nothingRead, make(map[string]*knownKey)
 	}
 	// What was committed between the two queries is read here and once more the next time.
-	rows, err := k.pool.Query(ctx, `
+	err := postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error { return readKeys(ctx, tx, since, known, keys) })
+	if err != nil {
+		return err
+	}
+	k.table.Store(&keyTable{generation: generation, keys: keys})
+	return nil
+}
+
+// readKeys adds what has changed since the generation to keys.
+func readKeys(ctx context.Context, tx pgx.Tx, since int64, known *keyTable, keys map[string]*knownKey) error {
+	rows, err := tx.Query(ctx, `
 		SELECT id, prefix, hash, name, scopes, coalesce(tenant, ''), coalesce(product, ''), expires_at, revoked_at
 		FROM control.api_keys
 		WHERE generation > $1 AND ($1 <> $2 OR least(expires_at, revoked_at, 'infinity') > now() - $3::interval)`,
@@ -143,7 +154,6 @@ func (k *Keys) read(ctx context.Context) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("cannot read API keys: %w", err)
 	}
-	k.table.Store(&keyTable{generation: generation, keys: keys})
 	return nil
 }
 

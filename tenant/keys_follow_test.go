@@ -142,7 +142,7 @@ func TestDeletedKeyEndsElsewhere(t *testing.T) {
 	keys, _ := instance(t, pg)
 	key, text := create(t, keys, "a")
 	_, stays := create(t, keys, "b")
-	if _, err := pg.Pool.Exec(t.Context(), `DELETE FROM control.api_keys WHERE id = $1`, key.ID); err != nil {
+	if _, err := pg.Owner.Exec(t.Context(), `DELETE FROM control.api_keys WHERE id = $1`, key.ID); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, func() bool { _, err := keys.Authenticate(t.Context(), text); return err != nil })
@@ -282,7 +282,7 @@ func TestLastUseIsRecorded(t *testing.T) {
 	if at := use(); !at.Equal(*list[1].LastUsedAt) && time.Since(before) < time.Minute {
 		t.Errorf("another use within the minute was written: %s", at)
 	}
-	if _, err := pg.Pool.Exec(t.Context(), `UPDATE control.api_keys SET last_used_at = now() - interval '1 hour' WHERE name = 'used'`); err != nil {
+	if _, err := pg.Owner.Exec(t.Context(), `UPDATE control.api_keys SET last_used_at = now() - interval '1 hour' WHERE name = 'used'`); err != nil {
 		t.Fatal(err)
 	}
 	if at := use(); at.Before(before) {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nexis-limited/headroom/postgres"
 )
 
@@ -63,16 +65,19 @@ func (k *Keys) saveUses(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	// Instances write the same rows: what another one is writing now need not be written twice, nor waited for.
-	_, err := k.pool.Exec(ctx, `
-		WITH used AS (
-			SELECT k.id, u.at
-			FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at) JOIN control.api_keys k USING (id)
-			WHERE k.last_used_at IS NULL OR k.last_used_at <= u.at - $3::interval
-			FOR NO KEY UPDATE OF k SKIP LOCKED
-		)
-		UPDATE control.api_keys k SET last_used_at = used.at FROM used WHERE k.id = used.id`, ids, at, usePrecision)
+	err := postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			WITH used AS (
+				SELECT k.id, u.at
+				FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at) JOIN control.api_keys k USING (id)
+				WHERE k.last_used_at IS NULL OR k.last_used_at <= u.at - $3::interval
+				FOR NO KEY UPDATE OF k SKIP LOCKED
+			)
+			UPDATE control.api_keys k SET last_used_at = used.at FROM used WHERE k.id = used.id`, ids, at, usePrecision)
+		return err
+	})
 	if err != nil {
-		return postgres.Translate(err)
+		return err
 	}
 	for i, u := range uses {
 		u.saved.Store(at[i].Unix())

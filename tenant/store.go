@@ -65,7 +65,7 @@ func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
 	if len(t.Name) > 200 {
 		return fault.InvalidField("name", t.Name, "is longer than 200 bytes")
 	}
-	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+	err := postgres.InTenant(ctx, s.pool, t.ID, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO control.tenants (id, name, plan) VALUES ($1, $2, $3)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, updated_at = now()
@@ -95,12 +95,16 @@ func (s *Store) List(ctx context.Context) ([]Tenant, error) {
 	if fresh {
 		return list, nil
 	}
-	rows, err := s.pool.Query(ctx, `SELECT id, name, plan FROM control.tenants ORDER BY id`)
+	err := postgres.AcrossTenants(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT id, name, plan FROM control.tenants ORDER BY id`)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant])
+		return err
+	})
 	if err != nil {
-		return nil, postgres.Translate(err)
-	}
-	if list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant]); err != nil {
-		return nil, postgres.Translate(err)
+		return nil, err
 	}
 	s.mu.Lock()
 	s.list, s.listed = list, time.Now()

@@ -168,11 +168,13 @@ func cookie(r *http.Request, value string, expires time.Time) *http.Cookie {
 func (a *Auth) session(ctx context.Context, token string) (*Session, error) {
 	hash := sha256.Sum256([]byte(token))
 	s := &Session{}
-	err := a.pool.QueryRow(ctx, `
-		SELECT k.id, k.name, k.scopes, coalesce(k.tenant, ''), coalesce(k.product, ''), s.csrf_token
-		FROM control.sessions s JOIN control.api_keys k ON k.id = s.key_id
-		WHERE s.hash = $1 AND s.expires_at > now() AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())`,
-		hash[:]).Scan(&s.Identity.KeyID, &s.Identity.Name, &s.Identity.Scopes, &s.Identity.Tenant, &s.Identity.Product, &s.CSRFToken)
+	err := postgres.AcrossTenants(ctx, a.pool, func(tx pgx.Tx) error { // whose it is, is what the session tells
+		return tx.QueryRow(ctx, `
+			SELECT k.id, k.name, k.scopes, coalesce(k.tenant, ''), coalesce(k.product, ''), s.csrf_token
+			FROM control.sessions s JOIN control.api_keys k ON k.id = s.key_id
+			WHERE s.hash = $1 AND s.expires_at > now() AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())`,
+			hash[:]).Scan(&s.Identity.KeyID, &s.Identity.Name, &s.Identity.Scopes, &s.Identity.Tenant, &s.Identity.Product, &s.CSRFToken)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.New(fault.Unauthenticated, "the session has ended: sign in again")
 	}

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"time"
-
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/nexis-limited/headroom/app"
 	"github.com/nexis-limited/headroom/engines"
@@ -15,8 +15,9 @@ import (
 )
 
 type databaseFlags struct {
-	ClickHouse string `name:"clickhouse" help:"ClickHouse: clickhouse://USER:PASSWORD@HOST:9000/DATABASE?http_port=8123." placeholder:"DSN"`
-	Postgres   string `help:"PostgreSQL: postgres://USER:PASSWORD@HOST:5432/DATABASE." placeholder:"DSN"`
+	ClickHouse    string `name:"clickhouse" help:"ClickHouse: clickhouse://USER:PASSWORD@HOST:9000/DATABASE?http_port=8123." placeholder:"DSN"`
+	Postgres      string `help:"PostgreSQL: postgres://USER:PASSWORD@HOST:5432/DATABASE. May be PgBouncer's, with --postgres-owner." placeholder:"DSN"`
+	PostgresOwner string `help:"PostgreSQL itself, for what needs the tables' owner or a session of its own. Default: as --postgres." placeholder:"DSN"`
 }
 
 type serverFlags struct {
@@ -47,7 +48,7 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		Version: buildVersion(), Data: f.Data,
 		ListenHTTP: f.ListenHTTP, ListenStatus: f.ListenStatus, ListenOTLPHTTP: f.ListenOTLPHTTP, ListenOTLPGRPC: f.ListenOTLPGRPC,
 		ListenInternal: f.ListenInternal,
-		ClickHouse:     f.ClickHouse, Postgres: f.Postgres,
+		ClickHouse:     f.ClickHouse, Postgres: f.Postgres, PostgresOwner: f.PostgresOwner,
 		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, MaxSpoolAge: f.MaxSpoolAge, KeepQuarantine: f.KeepQuarantine, Quota: f.Quota,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		Out:   os.Stdout, Logger: log,
@@ -91,16 +92,16 @@ type migrateCmd struct {
 }
 
 func (c *migrateCmd) Run(ctx context.Context) error {
-	if c.ClickHouse == "" || c.Postgres == "" {
+	if c.ClickHouse == "" || c.Postgres == "" && c.PostgresOwner == "" {
 		return errors.New("--clickhouse and --postgres: both are needed")
 	}
-	pool, err := postgres.Open(ctx, c.Postgres)
+	pool, err := postgres.Open(ctx, cmp.Or(c.PostgresOwner, c.Postgres))
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	results, err := app.Migrate(ctx, pool, c.ClickHouse, c.Check)
-	for _, r := range results {
+	done, err := app.Migrate(ctx, pool, c.ClickHouse, c.Check)
+	for _, r := range done.Databases {
 		switch {
 		case r.Database == "":
 		case c.Check && r.Pending > 0:
@@ -111,7 +112,22 @@ func (c *migrateCmd) Run(ctx context.Context) error {
 			fmt.Printf("%s: from version %d to %d in %d ms\n", r.Database, r.From, r.To, r.Took.Milliseconds())
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	s := done.Schemas
+	switch {
+	case c.Check && s.Pending > 0:
+		fmt.Printf("tenants' schemas: %d of %d are not at version %d\n", s.Pending, s.Schemas, s.Version)
+	case s.Migrated == 0 && len(s.Failed) == 0:
+		fmt.Printf("tenants' schemas: %d at version %d, nothing to do\n", s.Schemas, s.Version)
+	default:
+		fmt.Printf("tenants' schemas: %d of %d brought to version %d in %d ms, %d failed\n", s.Migrated, s.Schemas, s.Version, s.Took.Milliseconds(), len(s.Failed))
+	}
+	for _, f := range s.Failed {
+		fmt.Printf("  %s (%s): %v\n", f.Tenant, f.Schema, f.Err)
+	}
+	return done.SchemasErr
 }
 
 type enginesCmd struct {

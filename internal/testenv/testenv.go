@@ -30,8 +30,9 @@ type ClickHouse struct {
 
 // Postgres is a migrated database of one test.
 type Postgres struct {
-	DSN  string
-	Pool *pgxpool.Pool
+	DSN   string        // of the owner
+	Pool  *pgxpool.Pool // with the rights that headroom serves with
+	Owner *pgxpool.Pool // owns the tables and sees the rows of all tenants, to look from outside and to break things
 }
 
 // NewClickHouse makes a migrated ClickHouse database that is dropped when the test ends.
@@ -83,7 +84,11 @@ func NewPostgres(t testing.TB) *Postgres {
 		t.Fatalf("cannot create database %q: %v", name, err)
 	}
 	d := withDatabase(t, base, name)
-	pool, err := postgres.Open(ctx, d)
+	owner, err := postgres.Open(ctx, withParameter(t, d, "headroom.crossing", "on"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := postgres.OpenServing(ctx, d, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +96,7 @@ func NewPostgres(t testing.TB) *Postgres {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		pool.Close()
+		owner.Close()
 		defer admin.Close()
 		// Without FORCE the server ends its own autovacuum worker, which with FORCE it
 		// would ask the test's user for the right to; with FORCE it ends what the test has left open.
@@ -103,10 +109,10 @@ func NewPostgres(t testing.TB) *Postgres {
 			t.Errorf("cannot drop database %q: %v", name, err)
 		}
 	})
-	if _, err := postgres.Migrate(ctx, pool, false); err != nil {
+	if _, err := postgres.Migrate(ctx, owner, false); err != nil {
 		t.Fatal(err)
 	}
-	return &Postgres{DSN: d, Pool: pool}
+	return &Postgres{DSN: d, Pool: pool, Owner: owner}
 }
 
 func dsn(t testing.TB, env string) string {
@@ -125,6 +131,18 @@ func withDatabase(t testing.TB, dsn, name string) string {
 		t.Fatalf("cannot parse a DSN of the environment: %v", err)
 	}
 	u.Path = "/" + name
+	return u.String()
+}
+
+func withParameter(t testing.TB, dsn, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatalf("cannot parse a DSN of the environment: %v", err)
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
 	return u.String()
 }
 

@@ -16,7 +16,7 @@ func TestDatabasesAreFreshAndMigrated(t *testing.T) {
 		t.Errorf("table requests: got %d, want 1", tables)
 	}
 	var keys int
-	if err := pg.Pool.QueryRow(t.Context(), `SELECT count(*) FROM control.api_keys`).Scan(&keys); err != nil {
+	if err := pg.Owner.QueryRow(t.Context(), `SELECT count(*) FROM control.api_keys`).Scan(&keys); err != nil {
 		t.Fatal(err)
 	}
 	if keys != 0 {

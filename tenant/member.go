@@ -1,0 +1,124 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"net/mail"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nexis-limited/headroom/fault"
+)
+
+// MemberRole is what a person may do in a tenant.
+type MemberRole string
+
+// memberRoles are all of them, the most powerful first.
+var memberRoles = []MemberRole{"owner", "admin", "manager", "member", "viewer"}
+
+// Member is a person of a tenant.
+type Member struct {
+	Email   string // in lower case
+	Name    string
+	Role    MemberRole
+	AddedBy string
+	AddedAt time.Time
+}
+
+// Members keeps the people of every tenant in the tenant's own schema. It is safe for concurrent use.
+type Members struct{ schemas *Schemas }
+
+// NewMembers returns the members in the schemas.
+func NewMembers(s *Schemas) *Members { return &Members{s} }
+
+// List returns the tenant's members by address; none for a tenant that has none, or is unknown.
+func (m *Members) List(ctx context.Context, id ID) (list []Member, err error) {
+	err = m.schemas.read(ctx, id, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT email, name, role, added_by, added_at FROM members ORDER BY email`)
+		if err != nil {
+			return fmt.Errorf("cannot read the members of tenant %q: %w", id, err)
+		}
+		if list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Member]); err != nil {
+			return fmt.Errorf("cannot read the members of tenant %q: %w", id, err)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Put adds a member or changes its name and role, and writes that to the audit log in one transaction. Neither the email
+// nor the name go there: it outlives them. The error is NotFound for a tenant that nobody has created.
+func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error {
+	email, err := parseEmail(p.Email)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(memberRoles, p.Role) {
+		return fault.InvalidField("role", string(p.Role), "must be one of owner, admin, manager, member or viewer")
+	}
+	if len(p.Name) > 200 {
+		return fault.InvalidField("name", p.Name, "is longer than 200 bytes")
+	}
+	return m.schemas.write(ctx, id, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			INSERT INTO members (email, name, role, added_by) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (email) DO UPDATE SET name = excluded.name, role = excluded.role
+			WHERE (members.name, members.role) <> (excluded.name, excluded.role)`, email, p.Name, p.Role, actor)
+		if err != nil {
+			return fmt.Errorf("cannot store a member of tenant %q: %w", id, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+		return auditMember(ctx, tx, actor, "member.put", id, p.Role)
+	})
+}
+
+// Remove ends a membership. The error is NotFound when there is none.
+func (m *Members) Remove(ctx context.Context, actor string, id ID, email string) error {
+	email, err := parseEmail(email)
+	if err != nil {
+		return err
+	}
+	removed := false
+	err = m.schemas.read(ctx, id, func(tx pgx.Tx) error {
+		var role MemberRole
+		rows, err := tx.Query(ctx, `DELETE FROM members WHERE email = $1 RETURNING role`, email)
+		if err != nil {
+			return fmt.Errorf("cannot remove a member of tenant %q: %w", id, err)
+		}
+		n := 0
+		if _, err = pgx.ForEachRow(rows, []any{&role}, func() error { n++; return nil }); err != nil {
+			return fmt.Errorf("cannot remove a member of tenant %q: %w", id, err)
+		}
+		if removed = n > 0; !removed {
+			return nil
+		}
+		return auditMember(ctx, tx, actor, "member.remove", id, role)
+	})
+	if err == nil && !removed {
+		return fault.New(fault.NotFound, "tenant %q has no member %q", id, email)
+	}
+	return err
+}
+
+func auditMember(ctx context.Context, tx pgx.Tx, actor, action string, id ID, role MemberRole) error {
+	_, err := tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, jsonb_build_object('role', $4::text))`,
+		actor, action, id, role)
+	if err != nil {
+		return fmt.Errorf("cannot write the audit log: %w", err)
+	}
+	return nil
+}
+
+// parseEmail returns the address in lower case, by which members are known.
+func parseEmail(s string) (string, error) {
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s || len(s) > 254 {
+		return "", fault.InvalidField("email", s, "must be an address such as ada@example.com")
+	}
+	return strings.ToLower(s), nil
+}
