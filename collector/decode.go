@@ -40,6 +40,7 @@ type decoder struct {
 	opts decodeOptions
 	cols *columns
 	out  outcome
+	from tenant.Identity
 
 	limits spanLimits
 
@@ -89,7 +90,7 @@ type spanFields struct {
 // decode appends what the request carries to cols. On an error the body is malformed and cols are as they were before;
 // after a panic too, for they hold what others have sent.
 func (d *decoder) decode(req request, cols *columns, now time.Time) (outcome, error) {
-	d.cols, d.out, d.expanded = cols, outcome{signal: req.signal}, 0
+	d.cols, d.out, d.expanded, d.from = cols, outcome{signal: req.signal}, 0, req.from
 	d.newest = uint64(now.Add(d.opts.maxFuture).UnixNano())
 	d.oldest = uint64(now.Add(-d.opts.retention).UnixNano())
 	m, whole := cols.mark(), false
@@ -140,6 +141,7 @@ func (d *decoder) resourceSpans(data []byte) (err error) {
 			}
 		}
 	}
+	d.res.product = d.productOf(d.res.product)
 	n := 0
 	for src := data; len(src) > 0; {
 		if src, err = fc.NextField(src); err != nil {
@@ -347,6 +349,9 @@ func (d *decoder) check() (tenant.ID, bool) {
 			return d.fieldError("start_time_unix_nano", nanoTime(s.start), fmt.Sprintf("must not be older than the retention of %s", d.opts.retention))
 		})
 		return "", false
+	case d.foreign(d.res.product):
+		d.rejectForeign(d.res.product)
+		return "", false
 	}
 	v := &s.tenant.value
 	if v.kind == valueNone {
@@ -358,15 +363,12 @@ func (d *decoder) check() (tenant.ID, bool) {
 		d.scratch, _ = v.appendText(d.scratch) // a broken array names no tenant
 		text = d.scratch
 	}
-	if len(text) == 0 {
-		return tenant.Untagged, true
-	}
-	id, err := tenant.ParseID(viewString(text)) // lives until the span's row is appended
+	id, err := d.tenantOf(text) // lives until the span's row is appended
 	if err != nil {
 		d.out.reject(badTenant, func() error { return err })
 		return "", false
 	}
-	return d.admitTenant(id), true
+	return id, true
 }
 
 func (d *decoder) fieldError(field, got, message string) error {

@@ -176,16 +176,18 @@ func (d *decoder) settle() bool {
 		d.scratch, _ = v.appendText(d.scratch[:0]) // a broken array names no tenant
 		text = d.scratch
 	}
-	id := tenant.Untagged
-	if len(text) > 0 {
-		var err error
-		if id, err = tenant.ParseID(viewString(text)); err != nil {
-			d.out.reject(badTenant, func() error { return err })
-			return false
-		}
+	id, err := d.tenantOf(text)
+	if err != nil {
+		d.out.reject(badTenant, func() error { return err })
+		return false
 	}
-	m.tenant = append(m.tenant[:0], d.admitTenant(id)...)
-	m.product, m.service = d.name(m.from.product), d.name(m.from.service)
+	product := d.productOf(m.from.product)
+	if d.foreign(product) {
+		d.rejectForeign(product)
+		return false
+	}
+	m.tenant = append(m.tenant[:0], id...)
+	m.product, m.service = d.name(product), d.name(m.from.service)
 	if !m.from.known {
 		m.product, m.service, m.from.known = d.admitService(tenant.ID(viewString(m.tenant)), m.product, m.service)
 	}
@@ -236,7 +238,7 @@ func (d *decoder) series(suffix, key, value string, kind seriesKind) (uint64, bo
 	b = append(b, 0xff)
 	b = append(b, key...)
 	b = append(b, 0xff)
-	b = append(b, value...)
+	b = d.appendBound(append(b, value...))
 	m.scratch = b
 	s := seriesDay{series: xxhash.Sum64(b), day: uint16(m.ts / uint64(24*time.Hour))}
 	if d.named.known(s) {

@@ -26,11 +26,12 @@ const (
 	badHistogram
 	badLabels // of a series
 	tooMany   // points of a request
-	reasons   // how many there are
+	badProduct
+	reasons // how many there are
 )
 
 var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id", "over_quota",
-	"name", "time", "value", "temporality", "histogram", "labels", "batch_size"}
+	"name", "time", "value", "temporality", "histogram", "labels", "batch_size", "product"}
 
 // outcome is what became of what a request carries.
 type outcome struct {
