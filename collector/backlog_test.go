@@ -16,11 +16,12 @@ import (
 
 // While ClickHouse is away, segments grow to their full size instead of being sealed by age; when it is back, they are
 // inserted in the order in which they were acknowledged, in few parts, and in the memory of a few segments.
+//
+// It runs alone, for it measures memory.
 func TestBacklog(t *testing.T) {
-	t.Parallel()
 	db := testenv.NewClickHouse(t)
-	const maxSegment, clients = 64 << 10, 4
-	requests := 100 * faultRounds(t, 5) // of 40 spans
+	const maxSegment, clients, spans, mostMemory = 64 << 10, 4, 200, 512 << 10
+	requests := 100 * faultRounds(t, 4)
 	var (
 		away     atomic.Bool
 		mu       sync.Mutex
@@ -45,7 +46,7 @@ func TestBacklog(t *testing.T) {
 	for range clients {
 		wg.Go(func() {
 			for range requests / clients {
-				r.send(t, mixed(40, 1)...)
+				r.send(t, mixed(spans, 1)...)
 			}
 		})
 	}
@@ -59,13 +60,23 @@ func TestBacklog(t *testing.T) {
 	runtime.ReadMemStats(&m)
 	before := m.HeapAlloc
 	away.Store(false)
+	deadline := time.Now().Add(2 * time.Minute)
 	for r.Stats().BacklogFiles > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("the spool does not empty: %+v", r.Stats())
+		}
 		runtime.GC()
 		runtime.ReadMemStats(&m)
 		heap = max(heap, m.HeapAlloc)
 	}
 	t.Logf("%d segments of %d bytes together; heap %d KiB before, at most %d KiB while they were inserted", s.BacklogFiles, s.BacklogBytes, before>>10, heap>>10)
-	if got, want := countAll(t, db), wantMixed(uint64(requests*40)); got != want {
+	if s.BacklogBytes < 2*mostMemory {
+		t.Errorf("a backlog of %d bytes says nothing about memory", s.BacklogBytes)
+	}
+	if heap > before+mostMemory {
+		t.Errorf("emptying it took %d bytes of heap, want at most %d", heap-before, mostMemory)
+	}
+	if got, want := countAll(t, db), wantMixed(uint64(requests*spans)); got != want {
 		t.Errorf("counts:\n got %+v\nwant %+v", got, want)
 	}
 	mu.Lock()

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,8 +69,8 @@ func TestRefusedSegmentDoesNotDelayOthers(t *testing.T) {
 	}
 }
 
-// The same holds for a segment that the disk does not give back.
-func TestUnreadableSegmentLetsOthersPass(t *testing.T) {
+// The same holds for a segment whose file is gone.
+func TestVanishedSegmentLetsOthersPass(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	r := startWithBadSegment(t, db, t.TempDir(), func(path string) {
 		if err := os.Rename(path, path+".away"); err != nil {
@@ -78,6 +80,51 @@ func TestUnreadableSegmentLetsOthersPass(t *testing.T) {
 	for n := range 3 {
 		r.send(t, mixed(8, 1)...)
 		awaitCounts(t, db, wantMixed(8*uint64(n+1)))
+	}
+}
+
+// The same holds for one that the disk does not give back, whose reading or opening fails: it is neither given up nor put
+// aside, and goes in when the disk gives it back.
+func TestUnreadableSegmentLetsOthersPass(t *testing.T) {
+	for step, because := range map[string]error{"open": syscall.EACCES, "read": syscall.EINTR} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			db := testenv.NewClickHouse(t)
+			dir := t.TempDir()
+			var (
+				unreadable atomic.Pointer[string]
+				failures   atomic.Int64
+			)
+			d := newTestDisk(func(name, path string) error {
+				if bad := unreadable.Load(); name == step && bad != nil && path == *bad {
+					failures.Add(1)
+					return because
+				}
+				return nil
+			})
+			var away atomic.Bool
+			away.Store(true)
+			r := faulty(t, db, dir, func(_ table, insert func() error) error {
+				if away.Load() {
+					return errInjected
+				}
+				return insert()
+			}, func(o *Options) { o.disk = d })
+			r.send(t, mixed(8, 1)...)
+			awaitIdle(t, r) // it was tried, so it is sealed
+			segments, _ := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
+			unreadable.Store(&segments[0])
+			away.Store(false)
+			for n := range 3 {
+				r.send(t, mixed(8, 1)...)
+				awaitCounts(t, db, wantMixed(8*uint64(n+1)))
+			}
+			if failures.Load() == 0 || len(quarantined(t, dir)) > 0 {
+				t.Errorf("it was tried %d times; in the quarantine: %v", failures.Load(), quarantined(t, dir))
+			}
+			unreadable.Store(nil)
+			awaitCounts(t, db, wantMixed(32))
+		})
 	}
 }
 
