@@ -79,10 +79,10 @@ func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 	c.duration.Append(duration)
 	c.message.append(d.text(s.message))
 	c.exception.append(d.text(s.exception))
-	c.attributeKeys.keys = append(c.attributeKeys.keys, c.attributeKeys.keyOf(d.attributes.keys))
+	c.attributeKeys.keys = append(c.attributeKeys.keys, d.keyAttributes(&c.attributeKeys))
 	c.attributeValues.append(d.attributes.values)
 	if !r.keyed {
-		r.key, r.keyed = c.resource.keyOf(r.text()), true
+		r.key, r.keyed = c.resource.keyOf(d.resourceText()), true
 	}
 	c.resource.keys = append(c.resource.keys, r.key)
 }

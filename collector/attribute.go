@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -33,8 +34,23 @@ type value struct {
 	num  uint64 // of bools, ints, doubles (its bits)
 }
 
+// The tags, field number and wire type, of the fields that nearly all attributes consist of.
+const (
+	tagKey    = 1<<3 | 2
+	tagValue  = 2<<3 | 2
+	tagString = 1<<3 | 2 // of AnyValue
+)
+
 // parseKeyValue reads an OTLP KeyValue.
 func parseKeyValue(src []byte) (key []byte, v value, err error) {
+	// As encoders write them, a key and then a value, no loop over fields is needed.
+	if k, rest, ok := cutShort(src, tagKey); ok {
+		if data, rest, ok := cutShort(rest, tagValue); ok && len(rest) == 0 {
+			if err = v.parse(data); err == nil {
+				return k, v, nil
+			}
+		}
+	}
 	var fc easyproto.FieldContext
 	for len(src) > 0 {
 		if src, err = fc.NextField(src); err != nil {
@@ -56,7 +72,23 @@ func parseKeyValue(src []byte) (key []byte, v value, err error) {
 	return key, v, nil
 }
 
+// cutShort takes the field off that src begins with, if it has the tag and less than 128 bytes.
+func cutShort(src []byte, tag byte) (data, rest []byte, ok bool) {
+	if len(src) < 2 || src[0] != tag {
+		return nil, nil, false
+	}
+	end := 2 + int(src[1])
+	if src[1] >= 0x80 || end > len(src) {
+		return nil, nil, false
+	}
+	return src[2:end], src[end:], true
+}
+
 func (v *value) parse(src []byte) (err error) {
+	if text, rest, ok := cutShort(src, tagString); ok && len(rest) == 0 {
+		*v = value{kind: valueString, data: text}
+		return nil
+	}
 	var fc easyproto.FieldContext
 	for len(src) > 0 {
 		if src, err = fc.NextField(src); err != nil {
@@ -206,18 +238,37 @@ func clip(s []byte, limit int) ([]byte, bool) {
 	if len(s) <= limit {
 		return s, false
 	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
+	for back := range min(limit, utf8.UTFMax) {
+		if utf8.RuneStart(s[limit-back]) {
+			return s[:limit-back], true
+		}
 	}
-	return s[:limit], true
+	return s[:limit], true // no rune is there
 }
 
 // valid returns s with what is no UTF-8 replaced.
 func valid(s []byte) []byte {
-	if utf8.Valid(s) {
+	if isASCII(s) || utf8.Valid(s) {
 		return s
 	}
 	return bytes.ToValidUTF8(s, []byte(replacement))
+}
+
+// isASCII is quicker than utf8.Valid on what is as short as most values are.
+func isASCII(s []byte) bool {
+	const high = 0x8080808080808080
+	var seen uint64
+	n := len(s)
+	if n >= 8 {
+		for i := 0; i+8 <= n; i += 8 {
+			seen |= binary.LittleEndian.Uint64(s[i:])
+		}
+		return (seen|binary.LittleEndian.Uint64(s[n-8:]))&high == 0
+	}
+	for _, b := range s {
+		seen |= uint64(b)
+	}
+	return seen < utf8.RuneSelf
 }
 
 // shorten bounds what an error message repeats of the input.

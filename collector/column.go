@@ -61,7 +61,7 @@ func (c *dictColumn) key(v []byte) uint32 {
 	case !utf8.Valid(v):
 		return c.key(bytes.ToValidUTF8(v, []byte(replacement)))
 	}
-	return c.add(v)
+	return c.add(string(v))
 }
 
 // keyOf returns the key of v, whatever its bytes are.
@@ -69,11 +69,22 @@ func (c *dictColumn) keyOf(v []byte) uint32 {
 	if k, ok := c.find(v); ok {
 		return k
 	}
-	return c.add(v)
+	return c.add(string(v))
+}
+
+// keyOfText is keyOf of a string that comes again: strings at the same address are compared by that.
+func (c *dictColumn) keyOfText(s string) uint32 {
+	if k, ok := c.find(viewBytes(s)); ok {
+		return k
+	}
+	return c.add(s)
 }
 
 func (c *dictColumn) find(v []byte) (uint32, bool) {
 	if len(c.values) > 0 {
+		if c.values[c.prev] == string(v) {
+			return c.prev, true
+		}
 		if guess := c.next[c.prev]; c.values[guess] == string(v) {
 			c.prev = guess
 			return guess, true
@@ -87,11 +98,11 @@ func (c *dictColumn) find(v []byte) (uint32, bool) {
 	return k, ok
 }
 
-func (c *dictColumn) add(v []byte) uint32 {
+func (c *dictColumn) add(s string) uint32 {
 	if c.index == nil {
 		c.index = make(map[string]uint32)
 	}
-	s, k := string(v), uint32(len(c.values))
+	k := uint32(len(c.values))
 	c.index[s] = k
 	c.values = append(c.values, s)
 	c.size += len(s)

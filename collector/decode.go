@@ -50,6 +50,7 @@ type decoder struct {
 	res        resource
 	span       spanFields
 	attributes joined // of span
+	shapes     shapes
 	scratch    []byte
 
 	metric     metricState
@@ -66,15 +67,6 @@ type resource struct {
 	attributes joined
 	key        uint32 // of its attributes in the column resource_attributes, once it is keyed
 	keyed      bool
-}
-
-// text returns the resource's attributes as one value. It is to be asked for once.
-func (r *resource) text() []byte {
-	if r.attributes.n == 0 {
-		return nil
-	}
-	r.attributes.keys = append(append(r.attributes.keys, joinHalves), r.attributes.values...)
-	return r.attributes.keys
 }
 
 // spanFields are the fields of the span being decoded.
@@ -102,6 +94,7 @@ func (d *decoder) decode(req request, cols *columns, now time.Time) (outcome, er
 	}()
 	d.limits.key = req.from.KeyID
 	d.limits.begin(now, &cols.ledger)
+	d.shapes.begin()
 	if err := req.signal.decode(d, req.body); err != nil {
 		return outcome{}, err
 	}

@@ -86,6 +86,32 @@ func tenantText(a *commonpb.KeyValue) string {
 	return string(out)
 }
 
+// wantAttributes compares keys and short texts of the spans with those that the generated code finds.
+func wantAttributes(t *testing.T, req *collectorpb.ExportTraceServiceRequest, got [][2][]string) {
+	t.Helper()
+	i := 0
+	for _, rs := range req.ResourceSpans {
+		for _, ss := range rs.ScopeSpans {
+			for _, s := range ss.Spans {
+				n := 0
+				for _, a := range s.Attributes {
+					if a.Key == "" || n == 256 {
+						continue
+					}
+					if key, _ := clip([]byte(a.Key), 512); got[i][0][n] != string(key) {
+						t.Fatalf("span %d: key %q, want %q", i, got[i][0][n], key)
+					}
+					if _, ok := a.Value.GetValue().(*commonpb.AnyValue_StringValue); ok && len(a.Value.GetStringValue()) < 4096 && got[i][1][n] != a.Value.GetStringValue() {
+						t.Fatalf("span %d: value %q of %q, want %q", i, got[i][1][n], a.Key, a.Value.GetStringValue())
+					}
+					n++
+				}
+				i++
+			}
+		}
+	}
+}
+
 // FuzzDecode: the decoder never panics, keeps its columns even, takes what the generated code takes, and finds the same
 // spans in it.
 func FuzzDecode(f *testing.F) {
@@ -139,6 +165,9 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("the generated code takes what the decoder refuses: %v", err)
 		}
 		spans, requests, refused := reference(&req, now)
+		if got := attributesOf(cols); refused == 0 {
+			wantAttributes(t, &req, got)
+		}
 		if got := cols.requests.status.Rows(); out.accepted != spans || got != requests || out.rejectedTotal() != refused || cols.spans.kind.Rows() != spans {
 			t.Fatalf("%d spans, %d requests, %d refused; want %d, %d, %d", out.accepted, got, out.rejectedTotal(), spans, requests, refused)
 		}

@@ -7,8 +7,10 @@ import "fmt"
 // kind have the same keys, so that the keys are a word of a dictionary; and ClickHouse sorts, compresses and merges two
 // strings a span instead of a dozen. The tables' columns attributes and resource turn them into maps again.
 type joined struct {
-	keys, values []byte
-	n            int
+	n      int
+	shape  int32  // the keys, unless it is noShape
+	keys   []byte // the keys, if it is
+	values []byte
 }
 
 const (
@@ -32,11 +34,55 @@ func (d *decoder) join(j *joined, key []byte, v *value) error {
 		}
 		text = d.scratch
 	}
+	d.joinKey(j, key)
 	if j.n > 0 {
-		j.keys, j.values = append(j.keys, joinBetween), append(j.values, joinBetween)
+		j.values = append(j.values, joinBetween)
 	}
-	j.keys = append(j.keys, valid(d.name(key))...)
 	j.values = append(j.values, d.text(text)...)
 	j.n++
 	return nil
+}
+
+func (d *decoder) joinKey(j *joined, key []byte) {
+	before := j.shape
+	if before != noShape {
+		if next := d.shapes.expects(before, key); next != 0 {
+			j.shape = next
+			return
+		}
+	}
+	key = valid(d.name(key))
+	if before != noShape {
+		if j.shape = d.shapes.extend(before, key); j.shape != noShape {
+			return
+		}
+		j.keys = append(j.keys, d.shapes.text(before)...)
+	}
+	if j.n > 0 {
+		j.keys = append(j.keys, joinBetween)
+	}
+	j.keys = append(j.keys, key...)
+}
+
+// keyAttributes returns the key in the column of the keys of the span's attributes.
+func (d *decoder) keyAttributes(c *dictColumn) uint32 {
+	j := &d.attributes
+	if j.shape == noShape {
+		return c.keyOf(j.keys)
+	}
+	d.shapes.last = j.shape
+	return c.keyOfText(d.shapes.text(j.shape))
+}
+
+// resourceText returns the resource's attributes as one value. It is to be asked for once.
+func (d *decoder) resourceText() []byte {
+	j := &d.res.attributes
+	if j.n == 0 {
+		return nil
+	}
+	if j.shape != noShape {
+		j.keys = append(j.keys, d.shapes.text(j.shape)...)
+	}
+	j.keys = append(append(j.keys, joinHalves), j.values...)
+	return j.keys
 }
