@@ -8,9 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
-
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
+	"time"
 
 	"github.com/nexis-limited/headroom/fault"
 )
@@ -18,21 +16,37 @@ import (
 // body is a request's body, uncompressed, in pooled memory. Its bytes count as in flight until release.
 type body struct {
 	buf      bytes.Buffer
-	packed   bytes.Buffer // of readZstd
+	packed   bytes.Buffer // as it came, when it was compressed
 	reserved int64
 	key      int64 // the API key that the bytes are held for
+	ingested bool  // so the key is charged for it
 	c        *Collector
 }
 
 var bodies = sync.Pool{New: func() any { return new(body) }}
 
-// maxPooled bounds the buffers that are kept: one unusually large request must not hold its memory for ever.
-const maxPooled = 4 << 20
+const (
+	// maxPooled bounds the buffers that are kept: one unusually large request must not hold its memory for ever.
+	maxPooled = 4 << 20
+	// perRequest is what a request takes beside its body: a stack, buffers of its connection, the rows of one span.
+	perRequest = 16 << 10
+)
 
-// release gives the memory back. Nothing may alias the bytes any more.
+// newBody makes room for a request. The caller must call release, also after an error.
+func (c *Collector) newBody(key int64) (*body, error) {
+	b := bodies.Get().(*body)
+	b.c, b.key = c, key
+	return b, b.reserve(perRequest)
+}
+
+// release gives the memory back, and charges the key for a body that came to nothing. Nothing may alias the bytes any more.
 func (b *body) release() {
 	b.c.memory.release(b.key, b.reserved)
-	b.reserved, b.c = 0, nil
+	if n := b.buf.Len() + b.packed.Len(); !b.ingested && n > 0 {
+		l := b.c.limiter
+		l.keys.chargeBytes(b.key, n, l.time(time.Now()))
+	}
+	b.reserved, b.ingested, b.c = 0, false, nil
 	if b.buf.Cap()+b.packed.Cap() > maxPooled {
 		return
 	}
@@ -55,24 +69,48 @@ func (b *body) unreserve(n int64) {
 	b.c.memory.release(b.key, n)
 }
 
+// ingest passes on what the body holds.
+func (b *body) ingest(req request) (answer, error) {
+	b.ingested = true
+	return b.c.ingest(req)
+}
+
 // readBody reads and uncompresses the body of an HTTP request. What it inflates to is bounded while it inflates. The
 // caller must call release, also after an error.
 func (c *Collector) readBody(r *http.Request, key int64) (*body, error) {
-	b := c.newBody(key)
-	if r.ContentLength > int64(c.opts.MaxBody) {
-		return b, c.tooLarge()
-	}
+	b, err := c.newBody(key)
 	var src io.Reader = r.Body
 	if r.ContentLength > 0 {
 		src = &exactly{src, r.ContentLength}
 	}
-	return b, b.read(src, "Content-Encoding", r.Header.Get("Content-Encoding"))
+	if err == nil {
+		err = b.read(src, r.ContentLength, "Content-Encoding", r.Header.Get("Content-Encoding"))
+	}
+	return b, err
 }
 
-func (c *Collector) newBody(key int64) *body {
-	b := bodies.Get().(*body)
-	b.c, b.key = c, key
-	return b
+// read reads src to its end, which is to come after size bytes if that is positive, and uncompresses it. encoding is what
+// the named header says.
+func (b *body) read(src io.Reader, size int64, header, encoding string) error {
+	if size > int64(b.c.opts.MaxBody) {
+		return b.c.tooLarge()
+	}
+	encoding = strings.ToLower(strings.TrimSpace(encoding))
+	var err error
+	switch encoding {
+	case "", "identity":
+		err = b.readAll(&b.buf, src, size, trustAfter)
+	case "gzip":
+		err = b.unpack(src, size, b.inflateGzip)
+	case "zstd":
+		err = b.unpack(src, size, b.inflateZstd)
+	default:
+		return &fault.Error{Kind: fault.Unsupported, Field: header, Value: encoding, Message: "is not supported: use gzip, zstd, or none"}
+	}
+	if f := (*fault.Error)(nil); err == nil || errors.As(err, &f) {
+		return err
+	}
+	return readFault(err, header, encoding)
 }
 
 // A body is read, and its memory reserved, in steps that grow with what has come: one that never comes holds little.
@@ -84,39 +122,16 @@ const (
 	trustAfter = 1 << 20
 )
 
-// read reads src to its end and uncompresses it. encoding is what the named header says.
-func (b *body) read(src io.Reader, header, encoding string) error {
-	encoding = strings.ToLower(strings.TrimSpace(encoding))
-	var err error
-	switch encoding {
-	case "", "identity":
-		err = b.readAll(&b.buf, src)
-	case "gzip":
-		var zr *gzip.Reader
-		if zr, err = gzipReader(src); err == nil {
-			err = b.readAll(&b.buf, zr)
-			gzipReaders.Put(zr)
-		}
-	case "zstd":
-		err = b.readZstd(src)
-	default:
-		return &fault.Error{Kind: fault.Unsupported, Field: header, Value: encoding, Message: "is not supported: use gzip, zstd, or none"}
-	}
-	if f := (*fault.Error)(nil); err == nil || errors.As(err, &f) {
-		return err
-	}
-	return readFault(err, header, encoding)
-}
-
-// readAll appends all of src to dst, which is one of b's buffers. An error of src is returned as it is.
-func (b *body) readAll(dst *bytes.Buffer, src io.Reader) error {
+// readAll appends all of src to dst, which is one of b's buffers. It is to come to size bytes, which counts for something
+// when that is positive and trustAfter bytes have come. An error of src is returned as it is.
+func (b *body) readAll(dst *bytes.Buffer, src io.Reader, size int64, trustAfter int) error {
 	limit := b.c.opts.MaxBody
-	announced, _ := src.(*exactly)
 	for {
 		step := int64(min(max(dst.Len(), firstStep), lastStep))
-		exact := announced != nil && dst.Len() >= trustAfter && announced.left > step
+		rest := size - int64(dst.Len())
+		exact := dst.Len() >= trustAfter && rest > step
 		if exact {
-			step = announced.left
+			step = rest
 		}
 		if err := b.reserve(step); err != nil {
 			return err
@@ -162,26 +177,11 @@ func (c *Collector) tooLarge() error {
 
 // readFault tells a client that was too slow, whose next attempt may be quicker, from a body that is broken.
 func readFault(err error, header, encoding string) error {
-	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter, Message: "the body took too long to come", Err: err}
-	case errors.Is(err, errZstd),
-		encoding == "gzip" && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) || errors.Is(err, io.EOF)):
+	case errors.Is(err, errCorrupt):
 		return fault.Wrap(err, fault.Invalid, "the body is not %s, though %s says so: %s", encoding, header, err)
 	}
 	return fault.Wrap(err, fault.Invalid, "the body could not be read to its end: %s", err)
-}
-
-var gzipReaders sync.Pool
-
-func gzipReader(src io.Reader) (*gzip.Reader, error) {
-	if zr, ok := gzipReaders.Get().(*gzip.Reader); ok {
-		if err := zr.Reset(src); err != nil {
-			gzipReaders.Put(zr)
-			return nil, err
-		}
-		return zr, nil
-	}
-	return gzip.NewReader(src)
 }

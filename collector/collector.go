@@ -131,6 +131,7 @@ type Collector struct {
 	writer    *writer
 	handler   http.Handler
 	zstd      zstdDecoders
+	unpacking *gate // a place for each decoder
 	limiter   *limiter
 	memory    *memory      // of bodies that are not acknowledged
 	decoding  *gate        // a place for each lane
@@ -169,7 +170,7 @@ func New(o Options) (*Collector, error) {
 	}, runtime.GOMAXPROCS(0))
 	c.limiter.room.max = int64(o.MaxSeries)
 	c.committer.limit(c.limiter)
-	c.decoding, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(1)
+	c.decoding, c.unpacking, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(cap(c.zstd)), newGate(1)
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
 	c.inserter = newInserter(cfg)
 	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger, tokenLife: tokenLife, maxDays: maxDays(o.Retention)}

@@ -296,7 +296,7 @@ func (f *fleet) checkStored(db *testenv.ClickHouse, seconds float64, floods int)
 
 // Bodies that never come hold next to nothing, however many.
 func TestSlowBodiesHoldLittle(t *testing.T) {
-	r := start(t, testenv.NewClickHouse(t), t.TempDir(), func(o *Options) { o.MaxInflight = 8 << 20 })
+	r := start(t, testenv.NewClickHouse(t), t.TempDir(), func(o *Options) { o.MaxInflight = 16 << 20 })
 	const slow = 400
 	for range slow {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
@@ -311,10 +311,10 @@ func TestSlowBodiesHoldLittle(t *testing.T) {
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for r.memory.inUse() < slow*firstStep {
+	for r.memory.inUse() < slow*(perRequest+firstStep) {
 		<-tick.C
 	}
-	if got := r.memory.inUse(); got != slow*firstStep {
+	if got := r.memory.inUse(); got != slow*(perRequest+firstStep) {
 		t.Errorf("%d slow bodies hold %d bytes", slow, got)
 	}
 	if ps := r.send(t, server("x")); ps != nil {

@@ -61,13 +61,16 @@ func (c *Collector) call(w http.ResponseWriter, r *http.Request) (*signal, answe
 		return s, answer{}, &fault.Error{Kind: fault.Unsupported, Field: "Content-Type", Value: t, Message: "is not supported: send " + typeGRPC}
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.opts.ReadTimeout))
-	b := c.newBody(who.KeyID)
+	b, err := c.newBody(who.KeyID)
 	defer b.release()
+	if err != nil {
+		return s, answer{}, err
+	}
 	if err := b.readMessage(r.Body, r.Header.Get("Grpc-Encoding")); err != nil {
 		return s, answer{}, err
 	}
 	metrics.bytes.Add(b.buf.Len())
-	a, err := c.ingest(request{signal: s, from: who, body: b.buf.Bytes()})
+	a, err := b.ingest(request{signal: s, from: who, body: b.buf.Bytes()})
 	return s, a, err
 }
 
@@ -79,9 +82,6 @@ func (b *body) readMessage(src io.Reader, encoding string) error {
 		return readFault(err, "", "")
 	}
 	size := binary.BigEndian.Uint32(prefix[1:])
-	if int64(size) > int64(b.c.opts.MaxBody) {
-		return b.c.tooLarge()
-	}
 	switch {
 	case prefix[0] > 1:
 		return fault.New(fault.Invalid, "the message begins with the byte %d: 0 or 1 say whether it is compressed", prefix[0])
@@ -90,7 +90,7 @@ func (b *body) readMessage(src io.Reader, encoding string) error {
 	case encoding == "" || encoding == "identity":
 		return fault.InvalidField("grpc-encoding", encoding, "must name how the message is compressed, for the message says that it is")
 	}
-	if err := b.read(&exactly{src, int64(size)}, "grpc-encoding", encoding); err != nil {
+	if err := b.read(&exactly{src, int64(size)}, int64(size), "grpc-encoding", encoding); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(src, prefix[:1]); !errors.Is(err, io.EOF) {

@@ -282,10 +282,13 @@ func FuzzReadMessage(f *testing.F) {
 	f.Add(frame(1, zstdOf(f, body)), "zstd")
 	f.Add(frame(1, zstdOf(f, make([]byte, 2<<20))), "zstd")
 	const limit = 1 << 20
-	c := &Collector{opts: Options{MaxBody: limit, MaxInflight: 8 << 20}, memory: newMemory(8 << 20), zstd: newZstdDecoders(1)}
+	c := readingCollector(limit, 8<<20)
 	f.Fuzz(func(t *testing.T, src []byte, encoding string) {
-		b := c.newBody(1)
-		err := b.readMessage(bytes.NewReader(src), encoding)
+		b, err := c.newBody(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.readMessage(bytes.NewReader(src), encoding)
 		if err == nil && b.buf.Len() > limit {
 			t.Errorf("%d bytes were read", b.buf.Len())
 		}
@@ -312,14 +315,17 @@ func BenchmarkReadBody(b *testing.B) {
 	w := gzip.NewWriter(&gz)
 	_, _ = w.Write(plain)
 	_ = w.Close()
-	c := &Collector{opts: Options{MaxBody: 20 << 20, MaxInflight: 128 << 20}, memory: newMemory(128 << 20), zstd: newZstdDecoders(1)}
+	c := readingCollector(20<<20, 128<<20)
 	for name, src := range map[string][]byte{"": plain, "gzip": gz.Bytes(), "zstd": zstdOf(b, plain)} {
 		b.Run("encoding="+name, func(b *testing.B) {
 			b.SetBytes(int64(len(plain)))
 			b.ReportAllocs()
 			for b.Loop() {
-				body := c.newBody(1)
-				if err := body.read(io.NopCloser(bytes.NewReader(src)), "", name); err != nil {
+				body, err := c.newBody(1)
+				if err == nil {
+					err = body.read(io.NopCloser(bytes.NewReader(src)), int64(len(src)), "", name)
+				}
+				if err != nil {
 					b.Fatal(err)
 				}
 				body.release()

@@ -88,7 +88,7 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, s *signal, asJ
 			return answer{}, err
 		}
 	}
-	return c.ingest(request{signal: s, from: who, body: src})
+	return b.ingest(request{signal: s, from: who, body: src})
 }
 
 func (c *Collector) authenticate(r *http.Request) (tenant.Identity, error) {

@@ -17,8 +17,11 @@ import (
 // fromJSON turns a body into protobuf, in as much memory as there is by default, of which nothing may be held after it.
 func fromJSON(t *testing.T, s *signal, src []byte) ([]byte, error) {
 	t.Helper()
-	c := &Collector{memory: newMemory(128 << 20)}
-	b := c.newBody(1)
+	c := readingCollector(128<<20, 128<<20)
+	b, err := c.newBody(1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.buf.Write(src)
 	out, err := b.fromJSON(s)
 	b.release()

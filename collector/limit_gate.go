@@ -56,6 +56,18 @@ func (g *gate) do(key int64, cost int, f func()) {
 	f()
 }
 
+// charge counts more work of a key that has a place: what its request turned out to be.
+func (g *gate) charge(key int64, cost int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.flows[key]
+	if f == nil {
+		f = &flow{}
+		g.flows[key] = f
+	}
+	f.next = max(f.next, g.clock) + uint64(cost)
+}
+
 // leave gives the place to the next.
 func (g *gate) leave() {
 	g.mu.Lock()

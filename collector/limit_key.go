@@ -66,6 +66,13 @@ func (k *keyLimits) charge(key int64, spans int, now int64) {
 	k.tokens(key, k.rate(), now).left.spans -= float64(spans)
 }
 
+// chargeBytes counts the bytes of a body that came to nothing.
+func (k *keyLimits) chargeBytes(key int64, bytes int, now int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tokens(key, k.rate(), now).left.bytes -= float64(bytes)
+}
+
 func (k *keyLimits) tokens(key int64, rate amount, now int64) *keyTokens {
 	t := k.keys[key]
 	if t == nil {

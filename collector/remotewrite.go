@@ -71,17 +71,17 @@ func (c *Collector) serveRemoteWrite(w http.ResponseWriter, r *http.Request) (wr
 		return written{}, answer{}, err
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.opts.ReadTimeout))
-	b := c.newBody(who.KeyID)
+	b, err := c.newBody(who.KeyID)
 	defer b.release()
-	if r.ContentLength > int64(c.opts.MaxBody) {
-		return written{}, answer{}, c.tooLarge()
+	if err == nil {
+		err = b.readSnappy(r)
 	}
-	if err := b.readSnappy(r); err != nil {
+	if err != nil {
 		return written{}, answer{}, err
 	}
 	metrics.bytes.Add(b.buf.Len())
 	var n written
-	a, err := c.ingest(request{signal: s, from: who, body: b.buf.Bytes(), written: &n})
+	a, err := b.ingest(request{signal: s, from: who, body: b.buf.Bytes(), written: &n})
 	if err == nil && n == (written{}) { // it was written when it came the first time
 		n, err = countWritten(s, b.buf.Bytes(), a.rejected)
 	}
@@ -112,15 +112,20 @@ func remoteWriteVersion(r *http.Request) (*signal, error) {
 // maxSnappyRatio is more than the most that snappy compresses: three bytes become at most 64.
 const maxSnappyRatio = 22
 
-// readSnappy reads the body of r and uncompresses it, as the snappy block format. How large it becomes stands at its
-// beginning and is checked, and counted, before the memory is taken.
+// readSnappy reads the body of r and uncompresses it, as the snappy block format.
 func (b *body) readSnappy(r *http.Request) error {
-	if err := b.readAll(&b.packed, r.Body); err != nil {
-		if f := (*fault.Error)(nil); errors.As(err, &f) {
-			return err
-		}
-		return readFault(err, "", "")
+	if r.ContentLength > int64(b.c.opts.MaxBody) {
+		return b.c.tooLarge()
 	}
+	err := b.unpack(r.Body, r.ContentLength, b.inflateSnappy)
+	if f := (*fault.Error)(nil); err == nil || errors.As(err, &f) {
+		return err
+	}
+	return readFault(err, "", "")
+}
+
+// inflateSnappy: how large a body becomes stands at its beginning and is checked, and counted, before the memory is taken.
+func (b *body) inflateSnappy() error {
 	packed := b.packed.Bytes()
 	size, err := snappy.DecodedLen(packed)
 	if err != nil {

@@ -294,7 +294,7 @@ func FuzzSnappy(f *testing.F) {
 	f.Add([]byte("hello"), true)
 	f.Add([]byte{0xc0, 0x84, 0x3d, 0}, false)
 	f.Fuzz(func(t *testing.T, src []byte, good bool) {
-		c := &Collector{opts: Options{MaxBody: 1 << 20}, memory: newMemory(1 << 22)}
+		c := readingCollector(1<<20, 1<<22)
 		body := src
 		if good {
 			body = snappy.Encode(nil, src)
@@ -303,7 +303,10 @@ func FuzzSnappy(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := c.newBody(1)
+		b, err := c.newBody(1)
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer b.release()
 		err = b.readSnappy(req)
 		if good && (err != nil || b.buf.String() != string(src)) {
