@@ -49,11 +49,11 @@ func withQuotas(rows []tenantRow, over map[tenant.ID]ingest, product string) []t
 func (i *ingest) QuotaMark() string {
 	switch {
 	case i.Refused > 0:
-		return theme.Ratio(i.refusedShare()) + " refused"
+		return part(i.Refused, i.Spans+i.Refused) + " refused"
 	case i.RefusedPoints > 0:
 		return "metrics refused"
 	case i.Sampled > 0:
-		return "sampled to " + theme.Ratio(i.storedShare())
+		return "sampled to " + part(i.Spans-i.Sampled, i.Spans)
 	}
 	return ""
 }
@@ -61,8 +61,13 @@ func (i *ingest) QuotaMark() string {
 // Loses reports whether something is missing from what is counted, and not just from what is stored.
 func (i *ingest) Loses() bool { return i.Refused > 0 || i.RefusedPoints > 0 }
 
-func (i *ingest) storedShare() float64  { return ratio(i.Spans-i.Sampled, i.Spans) }
-func (i *ingest) refusedShare() float64 { return ratio(i.Refused, i.Spans+i.Refused) }
+// part is a percentage that is 100 only of the whole.
+func part(some, of uint64) string {
+	if share := ratio(some, of); share < 0.995 || some == of {
+		return theme.Ratio(share)
+	}
+	return ">99" + theme.NarrowSpace + "%"
+}
 
 // quotaNote says on a tenant's page what its quota held back.
 type quotaNote struct {
@@ -82,23 +87,22 @@ func noteOn(in ingest, words string, now time.Time) *quotaNote {
 	if !n.Now {
 		over = "Over its quota until " + theme.Stamp(in.OverUntil, now) + ": "
 	}
-	spans := func(share float64, some, of uint64) string {
-		return theme.Ratio(share) + " of its spans, " + theme.Num(some) + " of " + theme.Num(of) + ", "
+	spans := func(some, of uint64, what string) string {
+		return part(some, of) + " of its spans were " + what + " in " + words + ", " + theme.Num(some) + " of " + theme.Num(of) + "."
 	}
-	stored := spans(in.storedShare(), in.Spans-in.Sampled, in.Spans) + "are stored"
 	points := theme.Num(in.RefusedPoints) + " points of its metrics were refused"
 	switch {
 	case in.Refused > 0:
-		n.Bold = over + spans(in.refusedShare(), in.Refused, in.Spans+in.Refused) + "were refused in " + words + "."
+		n.Bold = over + spans(in.Refused, in.Spans+in.Refused, "refused")
 		n.Context = append(n.Context, "They are not counted, so the numbers here are too low.")
 		if in.Sampled > 0 {
-			n.Context = append(n.Context, "Of the others "+stored+".")
+			n.Context = append(n.Context, "Of the others "+theme.Num(in.Spans-in.Sampled)+" of "+theme.Num(in.Spans)+" are stored.")
 		}
 		if in.RefusedPoints > 0 {
 			n.Context = append(n.Context, points+".")
 		}
 	case in.Sampled > 0:
-		n.Bold = over + stored + " of " + words + "."
+		n.Bold = over + spans(in.Spans-in.Sampled, in.Spans, "stored")
 		n.Context = append(n.Context, "Every request is counted all the same, so percentiles, budgets and alerts are exact. Spans with errors and slow requests are kept first.")
 		if in.RefusedPoints > 0 {
 			n.Context = append(n.Context, points+".")

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexis-limited/headroom/web/theme"
 )
 
 // ingested stores what collectors took of a tenant so many minutes ago.
@@ -60,12 +62,20 @@ func TestTenantsOverTheirQuota(t *testing.T) {
 			}
 		}
 	}
-	says("slow", "Over its quota: 12 % of its spans, 960 of 8,000, are stored of the last hour.", "percentiles, budgets and alerts are exact", "A larger plan, or --quota , allows more.")
-	says("failing", "8.6 % of its spans, 338 of 3,930, were refused in the last hour.", "not counted, so the numbers here are too low", "Of the others 86 % of its spans, 3,092 of 3,592, are stored.")
-	says("well", "Over its quota until ", "95 % of its spans, 950 of 1,000, are stored of the last hour.", "7 points of its metrics were refused.")
+	says("slow", "Over its quota: 12 % of its spans were stored in the last hour, 960 of 8,000.", "percentiles, budgets and alerts are exact", "A larger plan, or --quota , allows more.")
+	says("failing", "8.6 % of its spans were refused in the last hour, 338 of 3,930.", "not counted, so the numbers here are too low", "Of the others 3,092 of 3,592 are stored.")
+	says("well", "Over its quota until ", "95 % of its spans were stored in the last hour, 950 of 1,000.", "7 points of its metrics were refused.")
 	says("meters", "1,200 points of its metrics were refused in the last hour.", "Requests and spans are complete.")
 	if body := text(c.page("/untagged")); strings.Contains(body, "quota") {
 		t.Errorf("untagged: %q", body)
+	}
+}
+
+func TestPartIsWholeOnlyOfTheWhole(t *testing.T) {
+	for want, of := range map[string][2]uint64{"100 %": {7, 7}, ">99 %": {9999, 10000}, "99 %": {99, 100}, "0 %": {0, 7}, "<0.01 %": {1, 1e6}} {
+		if got := strings.ReplaceAll(part(of[0], of[1]), theme.NarrowSpace, " "); got != want {
+			t.Errorf("%d of %d: %q, want %q", of[0], of[1], got, want)
+		}
 	}
 }
 
