@@ -25,6 +25,11 @@ import (
 func (a *app) buildReaders() error {
 	a.keys, a.tenants = tenant.NewKeys(a.pool), tenant.NewStore(a.pool)
 	a.auth = web.NewAuth(a.keys, a.pool)
+	schemas, err := tenant.NewSchemas(a.pool, a.owner)
+	if err != nil {
+		return err
+	}
+	a.members = tenant.NewMembers(schemas)
 	cfg, err := clickhouse.ParseDSN(a.ClickHouse)
 	if err != nil {
 		return err
@@ -138,6 +143,7 @@ func (a *app) consoleHandler() http.Handler {
 	r.Use(web.SecureHeaders, a.auth.Middleware)
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
+	web.RegisterMemberAPI(api, a.members)
 	a.console.RegisterAPI(api)
 	a.slo.RegisterAPI(api)
 	a.alerts.RegisterAPI(api)

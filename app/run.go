@@ -76,6 +76,7 @@ type app struct {
 
 	keys    *tenant.Keys
 	tenants *tenant.Store
+	members *tenant.Members
 	auth    *web.Auth
 
 	collector *collector.Collector
