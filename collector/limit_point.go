@@ -23,7 +23,10 @@ func (c *metricColumns) numbersSince(m metricMark) int {
 func (d *decoder) admitPoint(since metricMark) bool {
 	n := d.cols.metric.numbersSince(since)
 	if d.out.numbers+n > d.opts.maxPoints {
-		return d.refusePoint(tooMany, "data_points", "", "must not have more than "+itoa(d.opts.maxPoints)+" numbers in one request: send smaller batches")
+		d.out.reject(tooMany, func() error { // built for the first alone: there may be millions
+			return d.pointError("data_points", "", "must not have more than "+itoa(d.opts.maxPoints)+" numbers in one request: send smaller batches")
+		})
+		return false
 	}
 	if d.limits.limiter != nil && !d.limits.admitPoint(d, n) {
 		return false
