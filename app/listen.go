@@ -29,17 +29,6 @@ type server struct {
 // maxHeaderBytes bounds the headers of a request.
 const maxHeaderBytes = 64 << 10
 
-// HTTP/2 comes without TLS, of which a proxy in front takes care. What a client has sent of a request that is not read
-// yet takes no more than its window.
-const (
-	maxStreams   = 250 // at a time, of one connection
-	streamWindow = 256 << 10
-	connWindow   = 1 << 20
-	pingAfter    = 30 * time.Second // without a word, a client is asked whether it is there
-	goneAfter    = 15 * time.Second // without an answer to that, it is not
-	stuckAfter   = 30 * time.Second // of taking nothing of an answer
-)
-
 const (
 	stillStarting = "headroom is starting"
 	startRetry    = 2 * time.Second
@@ -66,10 +55,7 @@ func listen(ctx context.Context, l *lifecycle, log *slog.Logger, e endpoint) (*s
 		s.starting = collector.Unavailable(stillStarting)
 	}
 	s.http = &http.Server{
-		Protocols: &protocols, HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: connWindow,
-			SendPingTimeout: pingAfter, PingTimeout: goneAfter, WriteByteTimeout: stuckAfter,
-		},
+		Protocols: &protocols, HTTP2: collector.HTTP2(),
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.With("component", e.name).Handler(), slog.LevelError), // handlers that panicked

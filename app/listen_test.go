@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -42,6 +43,7 @@ func TestCallsOfGRPCEnd(t *testing.T) {
 	}
 
 	arrived, release := make(chan struct{}), make(chan struct{})
+	var ended atomic.Bool
 	s.open(life, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-release
@@ -49,18 +51,20 @@ func TestCallsOfGRPCEnd(t *testing.T) {
 		w.Header().Set("Trailer", "Grpc-Status")
 		_, _ = w.Write(make([]byte, 5))
 		w.Header().Set("Grpc-Status", "0")
+		ended.Store(true)
 	}))
 	answered, stopped := make(chan error, 1), make(chan error, 1)
 	go func() { answered <- call() }()
 	<-arrived
-	go func() { stopped <- life.stop() }()
-	cc.WaitForStateChange(t.Context(), connectivity.Ready) // the server has said GOAWAY
-	select {
-	case err := <-stopped:
-		t.Errorf("it stopped over a call: %v", err)
-	case err := <-answered:
-		t.Errorf("the call ended before its answer: %v", err)
-	default:
+	go func() {
+		err := life.stop()
+		if !ended.Load() {
+			t.Error("it stopped over a call")
+		}
+		stopped <- err
+	}()
+	if !cc.WaitForStateChange(t.Context(), connectivity.Ready) { // until the server says GOAWAY
+		t.Fatal("the server does not tell its clients that it stops")
 	}
 	close(release)
 	if err := <-answered; err != nil {

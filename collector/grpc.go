@@ -27,6 +27,19 @@ var grpcMethods = map[string]*signal{
 // grpcHealth is what Kubernetes asks. Who gets an answer is served.
 const grpcHealth = "/grpc.health.v1.Health/Check"
 
+// HTTP2 returns how a server is to speak HTTP/2 with exporters. It comes without TLS, of which a proxy in front takes care.
+// What a client has sent of a request that is not read yet takes no more than its window.
+func HTTP2() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          250, // at a time, of one connection
+		MaxReceiveBufferPerStream:     256 << 10,
+		MaxReceiveBufferPerConnection: 1 << 20,
+		SendPingTimeout:               30 * time.Second, // without a word, a client is asked whether it is there
+		PingTimeout:                   15 * time.Second, // without an answer to that, it is not
+		WriteByteTimeout:              30 * time.Second, // of taking nothing of an answer
+	}
+}
+
 // isGRPC reports whether a request is a call of gRPC, of whatever message format.
 func isGRPC(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Content-Type"), typeGRPC) }
 

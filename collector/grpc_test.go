@@ -39,6 +39,7 @@ func dial(t testing.TB, h http.Handler, opts ...grpc.DialOption) *grpc.ClientCon
 	srv.Config.Protocols = new(http.Protocols)
 	srv.Config.Protocols.SetHTTP1(true)
 	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Config.HTTP2 = HTTP2()
 	srv.Start()
 	t.Cleanup(srv.Close)
 	cc, err := grpc.NewClient(strings.TrimPrefix(srv.URL, "http://"), append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)

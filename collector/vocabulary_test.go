@@ -206,7 +206,9 @@ func simulate(rng *rand.Rand, i int, from time.Time, minutes int) history {
 func TestIncreaseIsExact(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	r := start(t, db, t.TempDir())
-	rng := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(1, seed))
 	const minutes = 5
 	from := time.Now().Truncate(time.Minute).Add(-10 * time.Minute).UTC()
 	var (
