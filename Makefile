@@ -18,7 +18,7 @@ LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 DATA ?= .data
 TESTFLAGS ?=
 FAULT_ROUNDS ?= 30
-FAULTS := Disk|Power|Torn|Damage|Segment|Truncated|Vanished|BadSector|NewerVersion|Foreign|FailedWrite|Fail|Spool|Quarantine|ClickHouse|Answers|Refuse|Backlog|Parts|Restart|Resent|Duplicates
+FAULTS := Disk|Power|Torn|Damage|Segment|Truncated|Vanished|BadSector|NewerVersion|Foreign|FailedWrite|Fail|Spool|Quarantine|ClickHouse|Answers|Refuse|Backlog|Parts|Restart|Resent|Duplicates|Record|Answered
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
 

@@ -101,7 +101,9 @@ func levelFor(offered amount, seconds float64, rate amount) uint8 {
 //
 // It goes by a hash of the trace id and not by the id's own random bits, as OpenTelemetry's samplers do: traces that one of
 // those has let pass are alike in just these bits, and ids of older systems have few random ones. The hash
-// has no seed, because every collector has to decide the same. It is only taken for tenants over their quota.
+// has no seed: every collector has to decide the same, and a secret that all of them share would be one more thing to set up,
+// against somebody who fills only the quota of its own tenant: whoever chooses ids that pass gets as far as the hard limit,
+// which does not ask for ids. It is only taken for tenants over their quota.
 func keeps(traceID []byte, level uint8) bool {
 	return level == 0 || xxhash.Sum64(traceID)>>(64-level) == 0
 }
