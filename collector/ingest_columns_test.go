@@ -66,3 +66,42 @@ func TestIngestIsMetered(t *testing.T) {
 		t.Errorf("%q", rows)
 	}
 }
+
+// What is refused is stored even when nothing that is stored comes with it or after it.
+func TestRefusedAloneIsMetered(t *testing.T) {
+	db := testenv.NewClickHouse(t)
+	q := tenant.DefaultQuotas()
+	q.Unregistered = tenant.Quota{SpansPerSecond: 1, BurstSeconds: 1, HardLimit: 1}
+	r := start(t, db, t.TempDir(), func(o *Options) { o.Quotas = q })
+	sent, refused := uint64(0), uint64(0)
+	for alone := false; !alone; sent += 20 {
+		var spans []*tracepb.Span
+		for range 20 {
+			spans = append(spans, server("x"))
+		}
+		rejected := r.send(t, spans...).GetRejectedSpans()
+		alone = rejected == 20
+		refused += uint64(rejected)
+	}
+	await(t, func() bool {
+		var got, counted uint64
+		if err := db.Conn.QueryRow(t.Context(), "SELECT sum(refused_spans), sum(spans) FROM ingest_1m WHERE tenant = 'acme'").Scan(&got, &counted); err != nil {
+			t.Fatal(err)
+		}
+		return got == refused && counted == sent-refused
+	})
+}
+
+// await waits for a condition.
+func await(t testing.TB, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come to pass")
+		}
+		<-tick.C
+	}
+}

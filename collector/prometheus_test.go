@@ -16,7 +16,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -89,20 +88,6 @@ func redis(t *testing.T) string {
 		}
 	}
 	return address
-}
-
-// await waits for a condition.
-func await(t testing.TB, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not come to pass")
-		}
-		<-tick.C
-	}
 }
 
 // Prometheus scrapes redis_exporter, which reads a Redis, postgres_exporter, which reads the tests' PostgreSQL, and a service
