@@ -161,6 +161,7 @@ func (r *blocksReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Close lets go of the blocks.
 func (r *blocksReader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -36,7 +36,7 @@ func TestAnsweredInsertReadsItsBlocksNoMore(t *testing.T) {
 		if _, err := io.ReadFull(body, got); err != nil || string(got) != "abcd" || r.ContentLength != 8 {
 			t.Errorf("read %q of %d bytes, %v", got, r.ContentLength, err)
 		}
-		return &http.Response{StatusCode: 500, Header: http.Header{"X-Clickhouse-Exception-Code": {"241"}}, Body: io.NopCloser(strings.NewReader("no"))}, nil
+		return &http.Response{StatusCode: http.StatusInternalServerError, Header: http.Header{"X-Clickhouse-Exception-Code": {"241"}}, Body: io.NopCloser(strings.NewReader("no"))}, nil
 	})
 	blocks := [][]byte{[]byte("ab"), nil, []byte("cde"), []byte("fgh")}
 	err = in.insert(t.Context(), tableSpans, "token", blocks)
