@@ -61,7 +61,7 @@ func (a *app) buildReaders() error {
 // build makes the other parts that the roles need and starts what works by itself. What others tell starts first:
 // alerting before the engine that tells it, the engine before the collector that feeds it.
 func (a *app) build() error {
-	a.life.run("keys", stopBound, func(ctx context.Context) error { return a.keys.Run(ctx, a.Logger) })
+	a.life.run("keys", stopBound, func(ctx context.Context) error { return a.keys.Run(ctx, a.Logger, a.owner) })
 	if a.has(RoleStatusPage) && !a.external {
 		a.life.run("status page", stopBound, a.status.Run)
 	}

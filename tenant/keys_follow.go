@@ -11,6 +11,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/postgres"
@@ -158,12 +159,13 @@ func readKeys(ctx context.Context, tx pgx.Tx, since int64, known *keyTable, keys
 }
 
 // Run follows what other instances change and records when keys are used, until ctx ends. Changes show at once by a
-// notification; one that is lost, or no session that could listen, costs keyPoll.
-func (k *Keys) Run(ctx context.Context, log *slog.Logger) error {
+// notification; one that is lost costs keyPoll. The session that is notified connects as direct does, of which it takes no
+// connection: it should be PostgreSQL itself, for a pooler in between keeps notifications to itself.
+func (k *Keys) Run(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool) error {
 	log = log.With("component", "keys")
 	changed := make(chan struct{}, 1)
 	var parts sync.WaitGroup
-	parts.Go(func() { k.listen(ctx, log, changed) })
+	parts.Go(func() { listen(ctx, log, direct, changed) })
 	parts.Go(func() { k.recordUses(ctx, log) })
 	defer parts.Wait()
 
@@ -191,11 +193,11 @@ func (k *Keys) Run(ctx context.Context, log *slog.Logger) error {
 
 // listen keeps a session of its own that PostgreSQL notifies of changes: one of a pool belongs to somebody else when the
 // notification comes.
-func (k *Keys) listen(ctx context.Context, log *slog.Logger, changed chan<- struct{}) {
+func listen(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool, changed chan<- struct{}) {
 	pause := minListenPause
 	for {
 		began := time.Now()
-		err := k.hear(ctx, changed)
+		err := hear(ctx, direct, changed)
 		if ctx.Err() != nil {
 			return
 		}
@@ -213,8 +215,8 @@ func (k *Keys) listen(ctx context.Context, log *slog.Logger, changed chan<- stru
 	}
 }
 
-func (k *Keys) hear(ctx context.Context, changed chan<- struct{}) error {
-	cfg := k.pool.Config().ConnConfig
+func hear(ctx context.Context, direct *pgxpool.Pool, changed chan<- struct{}) error {
+	cfg := direct.Config().ConnConfig
 	cfg.RuntimeParams["application_name"] = KeyListener
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {

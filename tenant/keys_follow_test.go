@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
@@ -20,10 +19,15 @@ import (
 // instance is the keys of one process, which runs until the test ends or stop is called.
 func instance(t *testing.T, pg *testenv.Postgres) (keys *tenant.Keys, stop func()) {
 	t.Helper()
-	keys = tenant.NewKeys(pg.Pool)
+	return instanceOver(t, pg.Pool, pg.Owner)
+}
+
+func instanceOver(t *testing.T, pool, direct *pgxpool.Pool) (keys *tenant.Keys, stop func()) {
+	t.Helper()
+	keys = tenant.NewKeys(pool)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- keys.Run(ctx, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- keys.Run(ctx, slog.New(slog.DiscardHandler), direct) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -32,17 +36,6 @@ func instance(t *testing.T, pg *testenv.Postgres) (keys *tenant.Keys, stop func(
 	})
 	t.Cleanup(stop)
 	return keys, stop
-}
-
-// ownerOf returns a pool with the rights to look at and end the sessions of others.
-func ownerOf(t *testing.T, pg *testenv.Postgres) *pgxpool.Pool {
-	t.Helper()
-	pool, err := postgres.Open(t.Context(), pg.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool
 }
 
 const listeners = ` FROM pg_stat_activity WHERE datname = current_database() AND application_name = '` + tenant.KeyListener + `'`
@@ -59,68 +52,15 @@ func waitForListeners(t *testing.T, owner *pgxpool.Pool, n int) {
 	})
 }
 
-// TestChangesShowElsewhere makes and revokes keys on one instance until another has seen it often enough to say how long
-// it takes.
-func TestChangesShowElsewhere(t *testing.T) {
-	t.Parallel()
-	pg := testenv.NewPostgres(t)
-	here, _ := instance(t, pg)
-	elsewhere, _ := instance(t, pg)
-	owner := ownerOf(t, pg)
-	revocations := func(what string, within time.Duration) {
-		t.Helper()
-		var longest time.Duration
-		for range 5 {
-			key, text := create(t, here, "a")
-			if _, err := elsewhere.Authenticate(t.Context(), text); err != nil {
-				t.Fatalf("%s: a key made elsewhere this moment: %v", what, err)
-			}
-			if err := here.Revoke(t.Context(), "ann", key.Prefix); err != nil {
-				t.Fatal(err)
-			}
-			revoked := time.Now()
-			eventually(t, time.Minute, func() bool { _, err := elsewhere.Authenticate(t.Context(), text); return err != nil })
-			longest = max(longest, time.Since(revoked))
-			refused(t, elsewhere, text, "revoked at")
-		}
-		t.Logf("%s: revoked elsewhere after %s at most", what, longest)
-		if longest > within {
-			t.Errorf("%s: revoked elsewhere after %s, want %s at most", what, longest, within)
-		}
-	}
-	waitForListeners(t, owner, 2)
-	revocations("with notifications", time.Second)
-
-	if _, err := owner.Exec(t.Context(), `SELECT pg_terminate_backend(pid)`+listeners); err != nil {
-		t.Fatal(err)
-	}
-	revocations("while nobody listens, for a part of the time", time.Second)
-	waitForListeners(t, owner, 2)
-	revocations("listening again", time.Second)
-}
-
-// TestChangesShowWithoutNotifications: all that is left is to ask. It is so behind a pooler, which hands sessions on.
-func TestChangesShowWithoutNotifications(t *testing.T) {
-	t.Parallel()
-	pg := testenv.NewPostgres(t)
-	cfg := pg.Pool.Config()
-	port := cfg.ConnConfig.Port
-	cfg.ConnConfig.Port = 1 // the pool's own connections go elsewhere, the listener's nowhere
-	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { c.Port = port; return nil }
-	deaf, err := pgxpool.NewWithConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer deaf.Close()
-	here, _ := instance(t, pg)
-	elsewhere, stop := instance(t, &testenv.Postgres{Pool: deaf})
-	defer stop()
-	waitForListeners(t, ownerOf(t, pg), 1)
+// revokedElsewhere makes and revokes keys here until it can say how long elsewhere knows nothing of it, which must be a
+// second at most.
+func revokedElsewhere(t *testing.T, what string, here, elsewhere *tenant.Keys) {
+	t.Helper()
 	var longest time.Duration
 	for range 5 {
 		key, text := create(t, here, "a")
 		if _, err := elsewhere.Authenticate(t.Context(), text); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: a key made elsewhere this moment: %v", what, err)
 		}
 		if err := here.Revoke(t.Context(), "ann", key.Prefix); err != nil {
 			t.Fatal(err)
@@ -128,11 +68,43 @@ func TestChangesShowWithoutNotifications(t *testing.T) {
 		revoked := time.Now()
 		eventually(t, time.Minute, func() bool { _, err := elsewhere.Authenticate(t.Context(), text); return err != nil })
 		longest = max(longest, time.Since(revoked))
+		refused(t, elsewhere, text, "revoked at")
 	}
-	t.Logf("revoked elsewhere after %s at most", longest)
+	t.Logf("%s: revoked elsewhere after %s at most", what, longest)
 	if longest > time.Second {
-		t.Errorf("revoked elsewhere after %s, want a second at most", longest)
+		t.Errorf("%s: revoked elsewhere after %s, want a second at most", what, longest)
 	}
+}
+
+func TestChangesShowElsewhere(t *testing.T) {
+	t.Parallel()
+	pg := testenv.NewPostgres(t)
+	here, _ := instance(t, pg)
+	elsewhere, _ := instance(t, pg)
+	waitForListeners(t, pg.Owner, 2)
+	revokedElsewhere(t, "with notifications", here, elsewhere)
+	if _, err := pg.Owner.Exec(t.Context(), `SELECT pg_terminate_backend(pid)`+listeners); err != nil {
+		t.Fatal(err)
+	}
+	revokedElsewhere(t, "while listeners come back", here, elsewhere)
+	waitForListeners(t, pg.Owner, 2)
+	revokedElsewhere(t, "listening again", here, elsewhere)
+}
+
+// TestChangesShowWithoutNotifications: all that is left is to ask.
+func TestChangesShowWithoutNotifications(t *testing.T) {
+	t.Parallel()
+	pg := testenv.NewPostgres(t)
+	nowhere, err := postgres.Open(t.Context(), "postgres://u:p@127.0.0.1:1/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nowhere.Close()
+	here, _ := instance(t, pg)
+	elsewhere, stop := instanceOver(t, pg.Pool, nowhere)
+	defer stop()
+	waitForListeners(t, pg.Owner, 1)
+	revokedElsewhere(t, "without notifications", here, elsewhere)
 }
 
 // TestDeletedKeyEndsElsewhere: a deletion leaves no row that could be read as changed.
@@ -177,7 +149,7 @@ func TestKnownKeysDoNotWait(t *testing.T) {
 	pg := testenv.NewPostgres(t)
 	keys, _ := instance(t, pg)
 	_, text := create(t, keys, "a")
-	tx, err := ownerOf(t, pg).Begin(t.Context())
+	tx, err := pg.Owner.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

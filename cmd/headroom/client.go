@@ -82,6 +82,7 @@ func problem(status string, body []byte) error {
 		Errors []struct {
 			Message  string `json:"message"`
 			Location string `json:"location"`
+			Value    any    `json:"value"`
 		} `json:"errors"`
 	}
 	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
@@ -92,7 +93,11 @@ func problem(status string, body []byte) error {
 	}
 	lines := make([]string, 0, len(p.Errors))
 	for _, e := range p.Errors {
-		lines = append(lines, strings.TrimPrefix(e.Location+": "+e.Message, ": "))
+		line := strings.TrimPrefix(e.Location+": "+e.Message, ": ")
+		if v, ok := e.Value.(string); ok {
+			line += fmt.Sprintf(" (got %q)", v)
+		}
+		lines = append(lines, line)
 	}
 	return errors.New(strings.Join(lines, "\n"))
 }
