@@ -45,8 +45,8 @@ type dictColumn struct {
 	keys   []uint32
 	index  map[string]uint32
 	values []string // by key
-	// next[k] is the key that followed key k the last time. Spans of one service look alike, so this guess saves most
-	// of the lookups.
+	// next[k] is the other key that followed key k the last time. Spans of one service look alike, so that the key before
+	// or this one saves most of the lookups.
 	next []uint32
 	prev uint32
 	size int // bytes of values

@@ -9,7 +9,7 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// BenchmarkLimits is from a body with the spans of 100 tenants to the compressed blocks of all tables, on one core:
+// BenchmarkLimits is from a body with the spans of 40 tenants to the compressed blocks of all tables, on one core:
 // without quotas, under them, and with all tenants over theirs.
 func BenchmarkLimits(b *testing.B) {
 	for _, c := range []struct {
