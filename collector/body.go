@@ -113,30 +113,36 @@ func (b *body) read(src io.Reader, size int64, header, encoding string) error {
 	return readFault(err, header, encoding)
 }
 
-// A body is read, and its memory reserved, in steps that grow with what has come: one that never comes holds little.
+// A body is read, and its memory reserved, in steps as large as what has come: one that never comes holds little.
 const (
 	firstStep = 4 << 10
-	lastStep  = 64 << 10
-	// After so much of a body of known size, its rest is one step: a large one would else leave several times its size
-	// behind while its memory grows.
-	trustAfter = 1 << 20
+	// After so much of a body of known size, its rest is one step: many large ones that come side by side would else each come
+	// so far that none has room for its rest.
+	trustAfter = 64 << 10
+	// keepStep is how large a step may be that is not given back when the body ends in it: its memory is there.
+	keepStep = 64 << 10
 )
 
 // readAll appends all of src to dst, which is one of b's buffers. It is to come to size bytes, which counts for something
 // when that is positive and trustAfter bytes have come. An error of src is returned as it is.
 func (b *body) readAll(dst *bytes.Buffer, src io.Reader, size int64, trustAfter int) error {
+	if err := b.c.memory.mayHold(b.key, size); err != nil { // or many large ones would each come halfway
+		return err
+	}
 	limit := b.c.opts.MaxBody
 	for {
-		step := int64(min(max(dst.Len(), firstStep), lastStep))
-		rest := size - int64(dst.Len())
-		exact := dst.Len() >= trustAfter && rest > step
-		if exact {
+		step, rest := int64(max(dst.Len(), firstStep)), size-int64(dst.Len())
+		switch {
+		case rest == 0 && size > 0:
+			step = 1 // of which there should be none
+		case rest > 0 && (rest < step || dst.Len() >= trustAfter):
 			step = rest
 		}
+		step = min(step, int64(limit+1-dst.Len()))
 		if err := b.reserve(step); err != nil {
 			return err
 		}
-		if exact {
+		if step > 1 { // all at once, for what the buffer makes of itself is not counted
 			dst.Grow(int(step) + bytes.MinRead)
 		}
 		n, err := io.CopyN(dst, src, step)
@@ -144,7 +150,9 @@ func (b *body) readAll(dst *bytes.Buffer, src io.Reader, size int64, trustAfter 
 			return b.c.tooLarge()
 		}
 		if errors.Is(err, io.EOF) {
-			b.unreserve(step - n)
+			if step <= keepStep {
+				b.unreserve(step - n)
+			}
 			return nil
 		}
 		if err != nil {

@@ -29,6 +29,22 @@ func newMemory(max int64) *memory { return &memory{max: max, of: make(map[int64]
 func (m *memory) reserve(key, n int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.refusal(key, n); err != nil {
+		return err
+	}
+	m.held += n
+	m.of[key] += n
+	return nil
+}
+
+// mayHold returns the error with which reserve would refuse n more bytes now.
+func (m *memory) mayHold(key, n int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refusal(key, max(n, 0))
+}
+
+func (m *memory) refusal(key, n int64) error {
 	free := m.max - m.held - n
 	switch mine := m.of[key] + n; {
 	case free < 0:
@@ -38,8 +54,6 @@ func (m *memory) reserve(key, n int64) error {
 		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter,
 			Message: fmt.Sprintf("%d bytes of requests with this API key wait to be stored, its share of the %d that may", mine-n, m.max)}
 	}
-	m.held += n
-	m.of[key] += n
 	return nil
 }
 
