@@ -37,7 +37,7 @@ func NewMembers(s *Schemas) *Members { return &Members{s} }
 // List returns the tenant's members by address; none for a tenant that has none, or is unknown.
 func (m *Members) List(ctx context.Context, id ID) (list []Member, err error) {
 	err = m.schemas.read(ctx, id, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT email, name, role, added_by, added_at FROM members ORDER BY email`)
+		rows, err := tx.Query(ctx, `SELECT email, name, role, added_by, added_at FROM members ORDER BY email`, anew)
 		if err != nil {
 			return fmt.Errorf("cannot read the members of tenant %q: %w", id, err)
 		}
@@ -66,7 +66,7 @@ func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error 
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO members (email, name, role, added_by) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (email) DO UPDATE SET name = excluded.name, role = excluded.role
-			WHERE (members.name, members.role) <> (excluded.name, excluded.role)`, email, p.Name, p.Role, actor)
+			WHERE (members.name, members.role) <> (excluded.name, excluded.role)`, anew, email, p.Name, p.Role, actor)
 		if err != nil {
 			return fmt.Errorf("cannot store a member of tenant %q: %w", id, err)
 		}
@@ -86,7 +86,7 @@ func (m *Members) Remove(ctx context.Context, actor string, id ID, email string)
 	removed := false
 	err = m.schemas.read(ctx, id, func(tx pgx.Tx) error {
 		var role MemberRole
-		rows, err := tx.Query(ctx, `DELETE FROM members WHERE email = $1 RETURNING role`, email)
+		rows, err := tx.Query(ctx, `DELETE FROM members WHERE email = $1 RETURNING role`, anew, email)
 		if err != nil {
 			return fmt.Errorf("cannot remove a member of tenant %q: %w", id, err)
 		}
@@ -107,7 +107,7 @@ func (m *Members) Remove(ctx context.Context, actor string, id ID, email string)
 
 func auditMember(ctx context.Context, tx pgx.Tx, actor, action string, id ID, role MemberRole) error {
 	_, err := tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, jsonb_build_object('role', $4::text))`,
-		actor, action, id, role)
+		anew, actor, action, id, role)
 	if err != nil {
 		return fmt.Errorf("cannot write the audit log: %w", err)
 	}

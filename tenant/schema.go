@@ -31,6 +31,10 @@ func NewSchemas(pool, owner *pgxpool.Pool) (*Schemas, error) {
 	return &Schemas{pool: pool, owner: owner, steps: steps}, nil
 }
 
+// anew is the first argument of every statement in a tenant's schema: it is planned anew each time. One that is prepared by
+// name is planned again too when the schema is another than the last time, which takes longer (docs/adr/0007).
+const anew = pgx.QueryExecModeCacheDescribe
+
 // errNoSchema says that a tenant has no schema yet, or an older one that lacks the table.
 var errNoSchema = errors.New("the tenant has no such table yet")
 
