@@ -62,7 +62,7 @@ default_pool_size = %d
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, ini)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, ini) // as long as what the test cleans up
 	cmd.Stdout, cmd.Stderr = log, log
 	if os.Geteuid() == 0 {
 		for _, name := range []string{dir, users, ini} {
@@ -109,7 +109,7 @@ func awaitPostgres(t testing.TB, dsn string) {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
