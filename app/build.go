@@ -98,6 +98,7 @@ func (a *app) build() error {
 		}); err != nil {
 			return err
 		}
+		a.health.checks["spool"] = a.collector.Ready
 		a.life.run("collector", collectorStopBound, a.collector.Run)
 	}
 	return nil

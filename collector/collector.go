@@ -210,6 +210,14 @@ func (c *Collector) Run(ctx context.Context) error {
 	return nil
 }
 
+// Ready returns why no request is taken, as far as the spool's disk is concerned; nil when they are.
+func (c *Collector) Ready(context.Context) error {
+	if !c.spool.takes() {
+		return errors.New("the spool's disk cannot be written")
+	}
+	return nil
+}
+
 // openSpool makes the spool usable, with the requests known that it has acknowledged.
 func (c *Collector) openSpool(now time.Time) error {
 	receipts, err := c.spool.start(now)

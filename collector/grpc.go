@@ -24,14 +24,17 @@ var grpcMethods = map[string]*signal{
 	"/opentelemetry.proto.collector.logs.v1.LogsService/Export":       logs,
 }
 
-// grpcHealth is what Kubernetes asks. Who gets an answer is served.
+// grpcHealth is what Kubernetes asks. Its answer says whether requests are taken, as far as the spool's disk is concerned:
+// that the spool is full for a while is for senders to know.
 const grpcHealth = "/grpc.health.v1.Health/Check"
 
 // HTTP2 returns how a server is to speak HTTP/2 with exporters. It comes without TLS, of which a proxy in front takes care.
-// What a client has sent of a request that is not read yet takes no more than its window.
+// What a client has sent of a request that is not read yet takes no more than its window, and of a frame no more than the
+// smallest that a server may ask for: its memory is taken before anybody knows who sends it.
 func HTTP2() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          250, // at a time, of one connection
+		MaxReadFrameSize:              16 << 10,
 		MaxReceiveBufferPerStream:     256 << 10,
 		MaxReceiveBufferPerConnection: 1 << 20,
 		SendPingTimeout:               30 * time.Second, // without a word, a client is asked whether it is there
@@ -47,7 +50,11 @@ func isGRPC(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Conte
 func (c *Collector) serveGRPC(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	if r.URL.Path == grpcHealth {
-		writeMessage(w, []byte{1 << 3, 1}) // HealthCheckResponse.status = SERVING
+		status := byte(1) // HealthCheckResponse.SERVING
+		if c.Ready(r.Context()) != nil {
+			status = 2 // NOT_SERVING
+		}
+		writeMessage(w, []byte{1 << 3, status})
 		return
 	}
 	metrics.requests[overGRPC].Inc()

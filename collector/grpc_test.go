@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,6 +149,71 @@ func exportNothing(t *testing.T, cc *grpc.ClientConn) error {
 // frame makes a message of gRPC.
 func frame(flag byte, msg []byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{flag}, uint32(len(msg))), msg...)
+}
+
+// While the disk cannot be used nobody is to be sent here.
+func TestHealthFollowsTheDisk(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	broken.Store(true)
+	d := newTestDisk(func(string, string) error {
+		if broken.Load() {
+			return errInjected
+		}
+		return nil
+	})
+	r := onDisk(t, testenv.NewClickHouse(t), t.TempDir(), d)
+	client := healthpb.NewHealthClient(dial(t, r.Handler()))
+	status := func() healthpb.HealthCheckResponse_ServingStatus {
+		t.Helper()
+		res, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Status
+	}
+	if got := status(); got != healthpb.HealthCheckResponse_NOT_SERVING || r.Ready(t.Context()) == nil {
+		t.Errorf("with a broken disk: %v, %v", got, r.Ready(t.Context()))
+	}
+	broken.Store(false)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for status() != healthpb.HealthCheckResponse_SERVING {
+		<-tick.C
+	}
+	if err := r.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// unread is a body of which nothing may be read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body of an unknown sender was read")
+	return 0, io.EOF
+}
+
+// Whoever shows no key that is known has its answer before anything of its body is read, and holds no memory for it.
+func TestBodiesOfUnknownSendersAreNotRead(t *testing.T) {
+	r := start(t, testenv.NewClickHouse(t), t.TempDir())
+	for path, contentType := range map[string]string{
+		"/v1/traces": typeProtobuf, "/v1/metrics": typeJSON, remoteWritePath: typeProtobuf,
+		"/opentelemetry.proto.collector.trace.v1.TraceService/Export": typeGRPC,
+	} {
+		req := httptest.NewRequest(http.MethodPost, path, unread{t})
+		req.ProtoMajor = 2
+		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Authorization", "Bearer nonsense")
+		rec := httptest.NewRecorder()
+		r.Handler().ServeHTTP(rec, req)
+		if rec.Code != http.StatusUnauthorized && rec.Header().Get("Grpc-Status") != "16" {
+			t.Errorf("%s: got %d, %v", path, rec.Code, rec.Header())
+		}
+	}
+	if held := r.memory.inUse(); held != 0 {
+		t.Errorf("%d bytes are in flight", held)
+	}
 }
 
 // What no client of gRPC sends.
