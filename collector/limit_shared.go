@@ -109,12 +109,14 @@ func (h bySize[O, K]) Swap(i, j int) {
 	h[i].place, h[j].place = i, j
 }
 
+// Push is heap.Interface's.
 func (h *bySize[O, K]) Push(x any) {
 	s := x.(*share[O, K]) //nolint:errcheck,forcetypeassert // of put
 	s.place = len(*h)
 	*h = append(*h, s)
 }
 
+// Pop is heap.Interface's.
 func (h *bySize[O, K]) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
