@@ -119,16 +119,18 @@ func TestDamageWhileWaiting(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	dir := t.TempDir()
 	broken, tried := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	r := faulty(t, db, dir, func(_ table, insert func() error) error {
-		select {
-		case <-broken:
+	var (
+		once sync.Once
+		r    *running
+	)
+	r = faulty(t, db, dir, func(_ table, insert func() error) error {
+		if seg, _ := r.spool.next(time.Now()); seg.attempts > 0 {
 			return insert()
-		default:
-			once.Do(func() { close(tried) })
-			return errInjected
 		}
-	}, func(o *Options) { o.SealAfter = 300 * time.Millisecond })
+		once.Do(func() { close(tried) })
+		<-broken
+		return errInjected
+	}, func(o *Options) { o.SealAfter, o.MaxSegmentSpans = time.Hour, 16 })
 	r.send(t, mixed(8, 1)...)
 	r.send(t, mixed(8, 1)...)
 	<-tried
