@@ -10,15 +10,17 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// batch is the decoded rows of requests that will be acknowledged together, and what was refused meanwhile. It belongs to its lane until the committer
-// takes it, then to the committer, which returns its columns to the pool and closes done when err is set.
+// batch is the decoded rows of requests that will be acknowledged together, and what was refused meanwhile. It belongs to
+// its lane until the committer takes it, then to the committer, which returns its columns to the pool and closes done when
+// err is set.
 type batch struct {
 	cols     *columns
 	receipts []receipt
 	spans    int
-	points   int // of metrics
-	numbers  int // that these are stored as
-	size     int // bytes of the bodies in it
+	points   int       // of metrics
+	numbers  int       // that these are stored as
+	size     int       // bytes of the bodies in it
+	began    time.Time // when the first came
 	done     chan struct{}
 	err      error
 }
@@ -38,7 +40,8 @@ type committer struct {
 	named     *namedSeries
 	linger    time.Duration
 	sealAfter time.Duration
-	maxBatch  int // bytes of bodies after which it does not wait any longer
+	maxBatch  int           // bytes of bodies after which it does not wait any longer
+	patience  time.Duration // how long a full lane may wait for the disk
 
 	lanes   []*lane
 	turn    atomic.Uint32
@@ -85,15 +88,15 @@ func (b *batch) isEmpty() bool { return len(b.receipts) == 0 && len(b.cols.ledge
 // malformed, or all that is in it was refused, nothing of it is to be stored and the batch is nil.
 func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, error) {
 	l := c.acquire()
-	for !l.closed && len(l.cur.receipts) > 0 && l.cur.cols.size() > maxLane {
-		full := l.cur.done
-		l.mu.Unlock()
-		<-full
-		l.mu.Lock()
-	}
 	defer l.mu.Unlock()
+	if err := l.awaitRoom(c.patience); err != nil {
+		return nil, outcome{}, err
+	}
 	if l.closed {
 		return nil, outcome{}, errStopping
+	}
+	if l.cur.isEmpty() {
+		l.cur.began = time.Now()
 	}
 	defer l.forgetUnused()
 	out, err := l.dec.decode(req, l.cur.cols, now)
@@ -120,6 +123,34 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 	}
 	notify(c.wake)
 	return b, out, nil
+}
+
+// awaitRoom waits while the lane is full. Those that wait hold a place where others of their key, and of other keys, want to
+// decode: so all of them wait no longer than the first of the batch.
+func (l *lane) awaitRoom(patience time.Duration) error {
+	for !l.closed && !l.cur.isEmpty() && l.cur.cols.size() > maxLane {
+		full, began := l.cur.done, l.cur.began
+		l.mu.Unlock()
+		err := awaitStored(full, patience, time.Since(began))
+		l.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitStored waits until a batch is stored, or could not be, as long as patience is left after what was waited already.
+func awaitStored(done <-chan struct{}, patience, waited time.Duration) error {
+	left := time.NewTimer(patience - waited)
+	defer left.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-left.C:
+		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter,
+			Message: fmt.Sprintf("the disk has not stored it within %s", patience)}
+	}
 }
 
 // forgetUnused forgets the words that requests of which nothing is stored left in the dictionaries, when there is nothing

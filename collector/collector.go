@@ -171,7 +171,7 @@ func New(o Options) (*Collector, error) {
 	c.limiter.room.max = int64(o.MaxSeries)
 	c.committer.limit(c.limiter)
 	c.decoding, c.unpacking, c.fromJSONs = newGate(len(c.committer.lanes)), newGate(cap(c.zstd)), newGate(1)
-	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch = o.Linger, o.SealAfter, maxBatch
+	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch, c.committer.patience = o.Linger, o.SealAfter, maxBatch, o.AckTimeout
 	c.inserter = newInserter(cfg)
 	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger, tokenLife: tokenLife, maxDays: maxDays(o.Retention)}
 	c.handler = c.routes()

@@ -153,7 +153,7 @@ func (f *fleet) checkStored(db *testenv.ClickHouse, seconds float64, floods int)
 
 // Bodies that never come hold next to nothing, however many.
 func TestSlowBodiesHoldLittle(t *testing.T) {
-	r := start(t, testenv.NewClickHouse(t), t.TempDir(), func(o *Options) { o.MaxInflight = 16 << 20 })
+	r := start(t, testenv.NewClickHouse(t), t.TempDir(), func(o *Options) { o.MaxInflight, o.ReadTimeout = 16<<20, 10*time.Minute })
 	const slow = 400
 	for range slow {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
@@ -166,10 +166,9 @@ func TestSlowBodiesHoldLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for r.memory.inUse() < slow*(perRequest+firstStep) {
-		<-tick.C
+	deadline := time.Now().Add(time.Minute)
+	for r.memory.inUse() < slow*(perRequest+firstStep) && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
 	}
 	if got := r.memory.inUse(); got != slow*(perRequest+firstStep) {
 		t.Errorf("%d slow bodies hold %d bytes", slow, got)

@@ -80,17 +80,7 @@ func (c *Collector) ingest(req request) (answer, error) {
 
 // await waits until a request is stored, or could not be. A disk that hangs must not gather clients without end: they
 // are told to come again, and are known then.
-func (c *Collector) await(done <-chan struct{}) error {
-	patience := time.NewTimer(c.opts.AckTimeout)
-	defer patience.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-patience.C:
-		return &fault.Error{Kind: fault.Unavailable, RetryAfter: retryAfter,
-			Message: fmt.Sprintf("the disk has not stored it within %s", c.opts.AckTimeout)}
-	}
-}
+func (c *Collector) await(done <-chan struct{}) error { return awaitStored(done, c.opts.AckTimeout, 0) }
 
 // refuseAll answers a request of a signal that is not stored: a partial success that refuses all of it, so that clients
 // neither fail nor send it again.

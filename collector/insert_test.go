@@ -85,7 +85,7 @@ func TestBlame(t *testing.T) {
 		for range errs {
 			errs = append(errs[1:], errs[0])
 			w, seg := sealedSegment(t, osDisk{}, nil)
-			if got := w.blame(seg, w.outcome(seg, errs)); got != want {
+			if got := w.blame(seg, joinFailures(errs)); got != want {
 				t.Errorf("%v: blamed %d, want %d", errs, got, want)
 			}
 		}
@@ -97,7 +97,7 @@ func TestBlame(t *testing.T) {
 	f(theSegment, refused, nil, refused)
 	w, seg := sealedSegment(t, osDisk{}, nil)
 	for n, want := range []blame{nobody, nobody, theServer, theServer} {
-		if got := w.blame(seg, w.outcome(seg, []error{refused, silent, silent})); got != want || seg.unanswered != n+1 {
+		if got := w.blame(seg, joinFailures([]error{refused, silent, silent})); got != want || seg.unanswered != n+1 {
 			t.Errorf("silence %d: blamed %d after %d unanswered attempts, want %d", n+1, got, seg.unanswered, want)
 		}
 	}
@@ -128,6 +128,24 @@ func TestFailedSegmentGoesInTableByTable(t *testing.T) {
 			t.Error("it is still in the spool")
 		}
 	})
+}
+
+// What tables took is noted when another one does not answer, so that no restart makes them take it anew after ClickHouse
+// has forgotten it.
+func TestInsertedTablesAreNoted(t *testing.T) {
+	w, seg := sealedSegment(t, osDisk{}, func(tb table) error {
+		if tb == tableSpans {
+			return &unansweredError{errors.New("silence")}
+		}
+		return nil
+	})
+	if err := w.insertSegment(t.Context(), seg); err == nil {
+		t.Fatal("it was inserted")
+	}
+	_, _, noted, err := parseSegmentName(seg.path)
+	if err != nil || noted == 0 || noted != seg.inserted || noted.has(tableSpans) {
+		t.Errorf("%q notes tables %b, want %b", seg.path, noted, seg.inserted)
+	}
 }
 
 // A segment that ClickHouse has, and that cannot be removed, is not inserted again, uses up nobody's tokens, and does not go

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.T
 		p.terms[plan] = newTerms(string(plan), quotas.Of(plan))
 	}
 	l.plans.Store(p)
-	l.room.max = maxShown
+	l.room.max, l.room.odd = maxShown, rand.Uint64()|1
 	l.keys.quota = quotas.Key
 	l.names = newNames(maxNames)
 	return l

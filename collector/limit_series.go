@@ -19,21 +19,31 @@ type seriesQuota struct {
 	day   uint16
 	today int64 // so many it has shown on that day, with those that are not stored yet
 
-	// shown has the last day of each series of today and yesterday, by half of its hash. Of a tenant with 200,000, one
+	// shown has the last day of each series of today and yesterday, by 32 bits of its hash. Of a tenant with 200,000, one
 	// new series in 20,000 is so taken for another and let in free: a map that tells all apart takes twice the memory.
 	shown map[uint32]uint16
 }
 
 // freshSeries returns how many new series there may be to begin with: as many as may be there at a time, for after a
 // restart nothing is known of them.
-func freshSeries(q *tenant.Quota) float64 { return float64(max(q.NewSeriesPerHour, q.ActiveSeries)) }
+func freshSeries(q *tenant.Quota) float64 {
+	if q.ActiveSeries == 0 {
+		return max(float64(q.NewSeriesPerHour), maxShown) // no plan says how many there are
+	}
+	return float64(max(q.NewSeriesPerHour, q.ActiveSeries))
+}
 
 // seriesRoom bounds how many series are remembered of all tenants. When there is no room, nobody's are forgotten: those
 // that come then are charged whenever they are named.
 type seriesRoom struct {
 	max  int64
 	held atomic.Int64
+	odd  uint64 // random
 }
+
+// key returns by what a series is remembered: 32 bits of its hash that nobody outside can choose, for who could would have
+// series taken for each other.
+func (r *seriesRoom) key(series uint64) uint32 { return uint32(series * r.odd >> 32) }
 
 func (r *seriesRoom) take() bool {
 	if r.held.Add(1) <= r.max {
@@ -79,7 +89,8 @@ func (a *account) admitSeries(l *limiter, series uint64, day uint16, now int64) 
 		s.fresh = min(s.fresh+perHour*hours, perHour)
 	}
 	s.turn(&l.room, day)
-	last, shown := s.shown[uint32(series)]
+	key := l.room.key(series)
+	last, shown := s.shown[key]
 	switch {
 	case shown && last == s.day:
 		return seriesCharge{}, nil
@@ -123,7 +134,7 @@ func (c seriesCharge) settle(series uint64) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s, key := &a.series, uint32(series)
+	s, key := &a.series, a.room.key(series)
 	last, shown := s.shown[key]
 	switch {
 	case shown && last >= c.day: // stored by another lane at the same time, so it was paid twice

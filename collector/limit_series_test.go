@@ -90,6 +90,28 @@ func TestNewSeriesAreLimited(t *testing.T) {
 	f(20, 23, 49*time.Hour+time.Minute, 1, "2 new metric series an hour")
 }
 
+// After a restart the series that there are pass, also when no plan says how many there may be.
+func TestRestartRefusesNoSeries(t *testing.T) {
+	for _, active := range []int64{0, 200} {
+		m := newMetricLane(newLimiter(seriesQuotas(50, active), nil, discard, aDay), newNamedSeries(1000))
+		wantRefused(t, m.points(t, aDay, aDay, seriesOf("acme", 0, 200)), 0, "")
+	}
+}
+
+// Nobody can choose series that are taken for each other.
+func TestSeriesCannotBeMistaken(t *testing.T) {
+	l := newLimiter(seriesQuotas(50, 5), nil, discard, aDay)
+	collisions := 0
+	for i := range uint64(1000) { // all have the same lower half
+		if l.room.key(i<<32|7) == l.room.key((i+1)<<32|7) {
+			collisions++
+		}
+	}
+	if collisions > 0 {
+		t.Errorf("%d of 1000 are", collisions)
+	}
+}
+
 // A series is charged once a day, however often its name is stored: the names of very many others, a quarantined file
 // and midnight make it no new one.
 func TestStableSeriesAreChargedOnce(t *testing.T) {

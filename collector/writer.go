@@ -221,9 +221,7 @@ func (w *writer) lacking(seg *segment, c contents) (lacking tableSet) {
 // while the spool is emptied. One that ClickHouse refuses does not keep it from the others. A segment that has failed goes
 // in table by table: ClickHouse may have the memory for that.
 func (w *writer) insertTables(ctx context.Context, seg *segment, c contents, lacking tableSet) error {
-	// One that takes long takes longer when it has to be begun again.
-	ctx, cancel := context.WithTimeout(ctx, w.timeout<<min(seg.unanswered, 4))
-	defer cancel()
+	timeout := w.timeout << min(seg.unanswered, 4) // one that takes long takes longer when it has to be begun again
 	var (
 		wg    sync.WaitGroup
 		errs  [tables]error
@@ -235,6 +233,8 @@ func (w *writer) insertTables(ctx context.Context, seg *segment, c contents, lac
 		}
 		tried = tried.with(t)
 		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
 			blocks, rows := c.blocks(t)
 			if errs[t] = w.insert(ctx, t, seg.id.token(t), blocks); errs[t] == nil {
 				metrics.insertedRows[t].Add(rows)
@@ -262,12 +262,16 @@ func (w *writer) insertTables(ctx context.Context, seg *segment, c contents, lac
 		}
 		w.blocks += uint64(days)
 	}
-	return w.outcome(seg, errs[:])
+	err := joinFailures(errs[:])
+	if err != nil && seg.inserted != before {
+		w.spool.noteInserted(seg)
+	}
+	return err
 }
 
-// outcome says how an attempt ended. That ClickHouse gave no answer says more than that it was away, for then it was not;
+// joinFailures says how an attempt ended. That ClickHouse gave no answer says more than that it was away, for then it was not;
 // both say more than what it refused, and of that, that it takes nothing now, more than what it has against the rows.
-func (w *writer) outcome(seg *segment, errs []error) error {
+func joinFailures(errs []error) error {
 	var away, busy, refusals error
 	for _, err := range errs {
 		var (
@@ -289,11 +293,7 @@ func (w *writer) outcome(seg *segment, errs []error) error {
 	if away != nil {
 		return away
 	}
-	if err := errors.Join(busy, refusals); err != nil {
-		w.spool.noteInserted(seg)
-		return err
-	}
-	return nil
+	return errors.Join(busy, refusals)
 }
 
 // blocks returns the blocks of a table in their order, and their rows.
