@@ -95,12 +95,13 @@ func eachFailure(t *testing.T, of []table, push func(t *testing.T, db *testenv.C
 
 // Whatever step of an insert fails, everything is counted once.
 func TestFailureAtEachStepCountsOnce(t *testing.T) {
-	eachFailure(t, []table{tableRequests, tableSpans, tableLoad}, func(t *testing.T, db *testenv.ClickHouse, r *running) {
+	eachFailure(t, []table{tableRequests, tableSpans, tableLoad, tableIngest}, func(t *testing.T, db *testenv.ClickHouse, r *running) {
 		r.send(t, mixed(400, 3)...)
 		r.awaitEmptySpool(t)
 		if got, want := countAll(t, db), wantMixed(400); got != want {
 			t.Errorf("counts:\n got %+v\nwant %+v", got, want)
 		}
+		wantRows(t, db, "SELECT toString(sum(spans)) FROM ingest_1m", "400")
 	})
 }
 
