@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nexis-limited/headroom/internal/testenv"
@@ -165,5 +167,26 @@ func TestWindowIsSharedByKeys(t *testing.T) {
 	w.expire(now.Add(10 * time.Minute))
 	if w.len() != 0 || len(w.messages.things) != 0 || len(w.done.shares) != 0 {
 		t.Errorf("%d requests of %d keys are remembered after the window", w.len(), len(w.done.shares))
+	}
+}
+
+// What a former version has acknowledged is known when it comes again after an upgrade: it had the hash to its end.
+func TestReceiptsOfAFormerVersionAreKnown(t *testing.T) {
+	now, body := time.Now(), []byte("body")
+	var former digest
+	for i := range 2 {
+		h := xxhash.NewWithSeed(7<<1 | uint64(i))
+		_, _ = h.WriteString("/v1/traces" + string(body))
+		binary.LittleEndian.PutUint64(former[8*i:], h.Sum64())
+	}
+	w := newWindow(10*time.Minute, 1000)
+	w.restore([]receipt{{former, now.Unix(), answer{1, "one"}}})
+	if a, known, _ := w.begin(digestOf("/v1/traces", 7, body), now); !known || a != (answer{1, "one"}) {
+		t.Errorf("known %t with answer %+v", known, a)
+	}
+	for _, d := range []digest{digestOf("/v1/traces", 8, body), digestOf("/v1/metrics", 7, body), digestOf("/v1/traces", 7, nil)} {
+		if _, known, _ := w.begin(d, now); known {
+			t.Errorf("%x is taken for %x", d, former)
+		}
 	}
 }

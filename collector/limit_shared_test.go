@@ -92,9 +92,9 @@ func TestSharedSparesWhatIsUsed(t *testing.T) {
 }
 
 func BenchmarkShared(b *testing.B) {
-	s := newShared[uint16, digest, remembered](100_000)
+	s := newShared[uint16, hashed, remembered](100_000)
 	b.ReportAllocs()
 	for n := uint32(0); b.Loop(); n++ {
-		s.put(uint16(n%300), digestOf("/", int64(n), nil), remembered{})
+		s.put(uint16(n%300), digestOf("/", int64(n), nil).hashed(), remembered{})
 	}
 }

@@ -11,8 +11,16 @@ import (
 // digest identifies a request: who sent which body where.
 //
 // It is two 64-bit hashes with different seeds. Who holds a key could construct two of its own bodies that collide and so
-// lose one of them; nobody else is affected, because the key is hashed too. In place of its last two bytes stands whose it is.
+// lose one of them; nobody else is affected, because the key is hashed too.
+//
+// In place of its last two bytes stands whose it is. What former versions wrote has the hash there, so requests are told
+// apart by what is before it, and one of theirs is known when it comes again.
 type digest [16]byte
+
+// hashed is what tells one request from another.
+type hashed [14]byte
+
+func (d digest) hashed() hashed { return hashed(d[:14]) }
 
 // owner tells keys apart, well enough for shares: two of them may be one owner.
 func (d digest) owner() uint16 { return binary.LittleEndian.Uint16(d[14:]) }
@@ -44,9 +52,9 @@ type window struct {
 	length time.Duration
 
 	mu       sync.Mutex // guards all below; never held across I/O
-	done     *shared[uint16, digest, remembered]
-	messages *shared[uint16, digest, message] // of the few whose answer has one
-	pending  map[digest]*attempt
+	done     *shared[uint16, hashed, remembered]
+	messages *shared[uint16, hashed, message] // of the few whose answer has one
+	pending  map[hashed]*attempt
 }
 
 // remembered is a receipt without what is the same for nearly all of them.
@@ -77,8 +85,8 @@ const (
 
 func newWindow(length time.Duration, max int) *window {
 	return &window{
-		length: length, pending: map[digest]*attempt{},
-		done: newShared[uint16, digest, remembered](max), messages: newShared[uint16, digest, message](min(max, maxMessages)),
+		length: length, pending: map[hashed]*attempt{},
+		done: newShared[uint16, hashed, remembered](max), messages: newShared[uint16, hashed, message](min(max, maxMessages)),
 	}
 }
 
@@ -87,13 +95,13 @@ func newWindow(length time.Duration, max int) *window {
 func (w *window) begin(d digest, now time.Time) (a answer, known bool, other *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r, ok := w.done.things[d]; ok && now.Unix()-int64(r.at) < int64(w.length/time.Second) {
-		return answer{int64(r.rejected), w.messages.things[d].text}, true, nil
+	if r, ok := w.done.things[d.hashed()]; ok && now.Unix()-int64(r.at) < int64(w.length/time.Second) {
+		return answer{int64(r.rejected), w.messages.things[d.hashed()].text}, true, nil
 	}
-	if p, ok := w.pending[d]; ok {
+	if p, ok := w.pending[d.hashed()]; ok {
 		return answer{}, false, p
 	}
-	w.pending[d] = &attempt{done: make(chan struct{})}
+	w.pending[d.hashed()] = &attempt{done: make(chan struct{})}
 	return answer{}, false, nil
 }
 
@@ -102,10 +110,10 @@ func (w *window) begin(d digest, now time.Time) (a answer, known bool, other *at
 func (w *window) settle(d digest, a answer, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if p, ok := w.pending[d]; ok {
+	if p, ok := w.pending[d.hashed()]; ok {
 		p.answer, p.err = a, err
 		close(p.done)
-		delete(w.pending, d)
+		delete(w.pending, d.hashed())
 	}
 }
 
@@ -115,10 +123,10 @@ func (w *window) commit(rs []receipt) {
 	defer w.mu.Unlock()
 	for _, r := range rs {
 		w.remember(r)
-		if p, ok := w.pending[r.digest]; ok {
+		if p, ok := w.pending[r.digest.hashed()]; ok {
 			p.answer = r.answer
 			close(p.done)
-			delete(w.pending, r.digest)
+			delete(w.pending, r.digest.hashed())
 		}
 	}
 }
@@ -128,11 +136,11 @@ func (w *window) restore(rs []receipt) { w.commit(rs) }
 
 func (w *window) remember(r receipt) {
 	at := uint32(r.at)
-	if w.done.put(r.digest.owner(), r.digest, remembered{at, uint32(min(r.answer.rejected, 1<<32-1))}) {
+	if w.done.put(r.digest.owner(), r.digest.hashed(), remembered{at, uint32(min(r.answer.rejected, 1<<32-1))}) {
 		metrics.forgottenEarly.Inc()
 	}
 	if r.answer.message != "" {
-		w.messages.put(r.digest.owner(), r.digest, message{at, r.answer.message})
+		w.messages.put(r.digest.owner(), r.digest.hashed(), message{at, r.answer.message})
 	}
 }
 
