@@ -20,6 +20,7 @@ type body struct {
 	reserved int64
 	key      int64 // the API key that the bytes are held for
 	ingested bool  // so the key is charged for it
+	worked   int   // bytes that a processor has worked on, for which the key pays if they come to nothing
 	c        *Collector
 }
 
@@ -39,20 +40,28 @@ func (c *Collector) newBody(key int64) (*body, error) {
 	return b, b.reserve(perRequest)
 }
 
-// release gives the memory back, and charges the key for a body that came to nothing. Nothing may alias the bytes any more.
+// release gives the memory back, and charges the key for work that came to nothing. Nothing may alias the bytes any more.
 func (b *body) release() {
 	b.c.memory.release(b.key, b.reserved)
-	if n := b.buf.Len() + b.packed.Len(); !b.ingested && n > 0 {
+	if !b.ingested && b.worked > 0 {
 		l := b.c.limiter
-		l.keys.chargeBytes(b.key, n, l.time(time.Now()))
+		l.keys.chargeBytes(b.key, b.worked, l.time(time.Now()))
 	}
-	b.reserved, b.ingested, b.c = 0, false, nil
+	b.reserved, b.ingested, b.worked, b.c = 0, false, 0, nil
 	if b.buf.Cap()+b.packed.Cap() > maxPooled {
 		return
 	}
 	b.buf.Reset()
 	b.packed.Reset()
 	bodies.Put(b)
+}
+
+// work notes that a processor has worked on all that came, with err. For want of memory it has to come again, and is paid then.
+func (b *body) work(err error) {
+	b.worked = b.buf.Len() + b.packed.Len()
+	if fault.Is(err, fault.Unavailable) {
+		b.worked = 0
+	}
 }
 
 // reserve counts n more bytes as in flight, and refuses when that were too many.

@@ -15,17 +15,32 @@ import (
 
 // A JSON body comes to a message of many times its size: "{}," may be a span, "1," a bound of a histogram. So before it is
 // turned into one, memory is taken for each object and each comma, as much as the largest of what they may stand for needs.
+// Attributes are most of what comes, and small: they and a few others are known by the name before them.
 const (
 	jsonObject   = 320 // bytes of memory
+	jsonSmall    = 96
 	jsonComma    = 32
 	maxJSONDepth = 200 // OTLP's own nesting fits easily
 )
+
+// weigh returns how much memory an object takes, or each of an array of them, that is the value of a quoted name. The name
+// means the same wherever OTLP has it.
+func weigh(name []byte) int64 {
+	switch string(name) {
+	case `"attributes"`, `"value"`, `"status"`:
+		return jsonSmall
+	}
+	return jsonObject
+}
 
 // fromJSON turns an OTLP/JSON body into protobuf. It is the slow path: services send protobuf, people try JSON. So one
 // body is turned at a time, however many come: the caller sees to that.
 func (b *body) fromJSON(s *signal) (out []byte, err error) {
 	before := b.reserved
-	defer func() { b.unreserve(b.reserved - before - int64(len(out))) }() // out is held until the body is released
+	defer func() {
+		b.work(err)
+		b.unreserve(b.reserved - before - int64(len(out))) // out is held until the body is released
+	}()
 	src := b.buf.Bytes()
 	if err := b.reserve(int64(len(src))); err != nil {
 		return nil, err
@@ -64,41 +79,66 @@ func (b *body) fromJSON(s *signal) (out []byte, err error) {
 // message may take.
 func hexToBase64(src []byte) (dst []byte, size int64, err error) {
 	dst = make([]byte, 0, len(src))
-	field := "" // the id whose value comes next
+	var (
+		field  string // the id whose value comes next
+		last   []byte // the string before this
+		name   []byte // of what comes next
+		within [2 * maxJSONDepth]int64
+		depth  int // of within: how much each object takes that stands in an array, 0 for an object
+	)
 	for i := 0; i < len(src); {
-		if src[i] != '"' {
-			switch src[i] {
-			case ' ', '\t', '\r', '\n', ':':
-			case '{':
-				size += jsonObject
-				field = ""
-			case ',':
-				size += jsonComma
-				field = ""
-			default:
-				field = "" // the value was no string
+		if src[i] == '"' {
+			end := stringEnd(src, i)
+			last = src[i:end]
+			size += int64(len(last))
+			i = end
+			if field == "" || len(last) <= 2 {
+				dst = append(dst, last...)
+				field = idField(last)
+				continue
 			}
-			dst = append(dst, src[i])
-			i++
-			continue
-		}
-		end := stringEnd(src, i)
-		quoted := src[i:end]
-		i = end
-		switch {
-		case field != "" && len(quoted) > 2:
-			raw, err := hex.DecodeString(string(quoted[1 : len(quoted)-1]))
+			id := string(last[1 : len(last)-1])
+			raw, err := hex.DecodeString(id)
 			if err != nil {
-				return nil, 0, fault.InvalidField(field, string(quoted[1:len(quoted)-1]), "must be hexadecimal")
+				return nil, 0, fault.InvalidField(field, id, "must be hexadecimal")
 			}
 			dst = append(dst, '"')
 			dst = base64.StdEncoding.AppendEncode(dst, raw)
 			dst = append(dst, '"')
 			field = ""
-		default:
-			dst = append(dst, quoted...)
-			field = idField(quoted)
+			continue
 		}
+		switch c := src[i]; c {
+		case ' ', '\t', '\r', '\n':
+		case ':':
+			size -= int64(len(last)) // of names the message keeps nothing
+			name, last = last, nil
+		case '{', '[':
+			each := weigh(name)
+			if depth > 0 && within[depth-1] > 0 {
+				each = within[depth-1]
+			}
+			if depth == len(within) {
+				return nil, 0, fault.New(fault.Invalid, "the body is no OTLP/JSON: it is nested more than %d deep", depth)
+			}
+			if c == '{' {
+				size += each
+				each = 0
+			}
+			within[depth] = each
+			depth++
+			field, last, name = "", nil, nil
+		default:
+			switch c {
+			case '}', ']':
+				depth = max(depth-1, 0)
+			case ',':
+				size += jsonComma
+			}
+			field, last, name = "", nil, nil // the value was no string
+		}
+		dst = append(dst, src[i])
+		i++
 	}
 	return dst, size, nil
 }

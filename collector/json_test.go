@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -65,6 +67,13 @@ func TestMemoryOfJSON(t *testing.T) {
 	f(&tracepb.TracesData{}, span, `{"status":{},"events":[{}],"links":[{}]}`, `]}]}]}`)
 	f(&tracepb.TracesData{}, span+`{"attributes":[`, `{}`, `]}]}]}]}`)
 	f(&tracepb.TracesData{}, span+`{"attributes":[`, `{"value":{"intValue":1}}`, `]}]}]}]}`)
+	f(&tracepb.TracesData{}, span+`{"attributes":[`, `{"key":"seventeen letters","value":{"stringValue":"thirty-three letters make 48 bytes"}}`, `]}]}]}]}`)
+	f(&tracepb.TracesData{}, span, `{"status":{"message":"an error"}}`, `]}]}]}`)
+	f(&tracepb.TracesData{}, span, `{"attributes":[{}]}`, `]}]}]}`)
+	f(&tracepb.TracesData{}, span, `{"events":[{"attributes":[{"value":{}}]}]}`, `]}]}]}`)
+	f(&tracepb.TracesData{}, span, `{"flags":1,"name":"n","status":{},"traceState":""}`, `]}]}]}`)
+	f(&tracepb.TracesData{}, span+`{"attributes":[{"value":{"arrayValue":{"values":[`, `{"stringValue":"s"}`, `]}}}]}]}]}]}`)
+	f(&tracepb.TracesData{}, span+`{"attributes":[{"value":{"kvlistValue":{"values":[`, `{"key":"k","value":{"bytesValue":"AAAA"}}`, `]}}}]}]}]}]}`)
 	f(&tracepb.TracesData{}, span+`{"attributes":[{"value":{"arrayValue":{"values":[`, `{"kvlistValue":{}}`, `]}}}]}]}]}]}`)
 	f(&metricspb.MetricsData{}, metric, `{"histogram":{}}`, `]}]}]}`)
 	f(&metricspb.MetricsData{}, metric+`{"gauge":{"dataPoints":[`, `{"asInt":1}`, `]}}]}]}]}`)
@@ -98,5 +107,67 @@ func TestLargeMessagesOfJSON(t *testing.T) {
 	f(18_000, http.StatusOK, "")
 	if held := r.memory.inUse(); held != 0 {
 		t.Errorf("%d bytes are still held", held)
+	}
+}
+
+// What exporters send by default is taken: a batch of 8192 spans, each with 20 attributes.
+func TestOrdinaryBatchesOfJSON(t *testing.T) {
+	const spans, attributes = 8192, 20
+	var src bytes.Buffer
+	src.WriteString(`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"checkout"}}]},"scopeSpans":[{"scope":{"name":"s"},"spans":[`)
+	for i := range spans {
+		if i > 0 {
+			src.WriteByte(',')
+		}
+		fmt.Fprintf(&src, `{"traceId":"%032x","spanId":"%016x","parentSpanId":"%016x","name":"GET /cart/{id}","kind":2,`+
+			`"startTimeUnixNano":"1770000000000000000","endTimeUnixNano":"1770000000001000000","attributes":[`, i+1, i+1, i+2)
+		for a := range attributes {
+			if a > 0 {
+				src.WriteByte(',')
+			}
+			fmt.Fprintf(&src, `{"key":"some.attribute.%02d","value":{"stringValue":"some value %d"}}`, a, i)
+		}
+		src.WriteString(`],"status":{}}`)
+	}
+	src.WriteString(`]}]}]}`)
+	c := readingCollector(20<<20, 128<<20) // the defaults
+	b, err := c.newBody(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.release()
+	if err := b.read(&src, int64(src.Len()), "", ""); err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.fromJSON(traces)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got tracepb.TracesData
+	if err := proto.Unmarshal(out, &got); err != nil || len(got.GetResourceSpans()[0].GetScopeSpans()[0].GetSpans()) != spans {
+		t.Error(err)
+	}
+}
+
+// However deep a body is nested, and however broken it is, it is read or refused, and takes no less than no memory.
+func TestBrokenJSON(t *testing.T) {
+	f := func(depth int, ok bool) {
+		t.Helper()
+		src := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"value":` + strings.Repeat(`{"arrayValue":{"values":[`, depth) +
+			strings.Repeat(`]}}`, depth) + `}]}]}]}]}`
+		if _, err := fromJSON(t, traces, []byte(src)); (err == nil) != ok {
+			t.Errorf("%d levels: %v", depth, err)
+		}
+	}
+	f(90, true)
+	f(110, false)
+	f(1_000_000, false)
+	for _, src := range []string{strings.Repeat("]", 1000) + "}", `{"name"` + strings.Repeat(":", 1000), `"name`, `:`} {
+		if _, size, err := hexToBase64([]byte(src)); err != nil || size < 0 {
+			t.Errorf("%.20s takes %d bytes of memory, %v", src, size, err)
+		}
+		if _, err := fromJSON(t, traces, []byte(src)); err == nil {
+			t.Errorf("%.20s is taken", src)
+		}
 	}
 }

@@ -24,6 +24,7 @@ func (b *body) unpack(src io.Reader, size int64, inflate func() error) (err erro
 	}
 	b.c.unpacking.do(b.key, b.packed.Len(), func() {
 		err = inflate()
+		b.work(err)
 		b.c.unpacking.charge(b.key, b.buf.Len())
 	})
 	if f := (*fault.Error)(nil); err != nil && !errors.As(err, &f) {

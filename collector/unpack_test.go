@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -182,4 +185,50 @@ func TestBodiesThatCannotBeReadAreCharged(t *testing.T) {
 			t.Errorf("%d: another key: %d %s", i, other.status, other.body)
 		}
 	}
+}
+
+// What finds no room, or does not come to its end, cost no work: it is to come again, and the key does not pay for that.
+func TestBodiesThatAreNotReadCostNothing(t *testing.T) {
+	src := bytes.Repeat([]byte("{},"), 100_000)
+	c := readingCollector(1<<20, 256<<10)
+	f := func(name string, kind fault.Kind, read func(b *body) error) {
+		t.Helper()
+		b, err := c.newBody(1)
+		if err == nil {
+			err = read(b)
+		}
+		b.release()
+		if !fault.Is(err, kind) {
+			t.Errorf("%s: %v, want it to be %s", name, err, kind)
+		}
+		if n := len(c.limiter.keys.keys); n != 0 {
+			t.Errorf("%s: it is charged", name)
+			clear(c.limiter.keys.keys)
+		}
+	}
+	f("no room for all of it", fault.Unavailable, func(b *body) error { return b.read(bytes.NewReader(src), 0, "", "") })
+	f("no room for what it inflates to", fault.Unavailable, func(b *body) error {
+		packed := gzipOf(t, src)
+		return b.read(bytes.NewReader(packed), int64(len(packed)), "", "gzip")
+	})
+	for _, encoding := range []string{"", "gzip"} {
+		f("too slow", fault.Unavailable, func(b *body) error {
+			return b.read(io.MultiReader(bytes.NewReader(src[:50_000]), iotest.ErrReader(os.ErrDeadlineExceeded)), 0, "", encoding)
+		})
+		f("torn", fault.Invalid, func(b *body) error {
+			return b.read(&exactly{bytes.NewReader(src[:50_000]), 60_000}, 60_000, "", encoding)
+		})
+	}
+	f("no room for the message", fault.Unavailable, func(b *body) error {
+		if err := c.memory.reserve(2, 100<<10); err != nil {
+			t.Fatal(err)
+		}
+		defer c.memory.release(2, 100<<10)
+		packed := gzipOf(t, []byte(`{"resourceSpans":[`+strings.TrimSuffix(string(src[:1200]), ",")+`]}`))
+		if err := b.read(bytes.NewReader(packed), int64(len(packed)), "", "gzip"); err != nil {
+			return err
+		}
+		_, err := b.fromJSON(traces)
+		return err
+	})
 }
