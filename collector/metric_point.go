@@ -121,6 +121,7 @@ type metricState struct {
 	tenant      []byte
 	product     []byte // under which it is counted
 	service     []byte // the same
+	elsewhere   bool   // it is counted under others than its labels name
 	ts, started uint64 // nanoseconds; started is 0 when it is unknown
 
 	counts  []uint64
@@ -187,10 +188,12 @@ func (d *decoder) settle() bool {
 		return false
 	}
 	m.tenant = append(m.tenant[:0], id...)
-	m.product, m.service = d.name(product), d.name(m.from.service)
+	product, service := d.name(product), d.name(m.from.service)
+	m.product, m.service = product, service
 	if !m.from.known {
-		m.product, m.service, m.from.known = d.admitService(tenant.ID(viewString(m.tenant)), m.product, m.service)
+		m.product, m.service, m.from.known = d.admitService(tenant.ID(viewString(m.tenant)), product, service)
 	}
+	m.elsewhere = len(text) > 0 && id == tenant.Untagged || !bytes.Equal(m.product, product) || !bytes.Equal(m.service, service)
 	return true
 }
 
@@ -239,6 +242,7 @@ func (d *decoder) series(suffix, key, value string, kind seriesKind) (uint64, bo
 	b = append(b, key...)
 	b = append(b, 0xff)
 	b = d.appendBound(append(b, value...))
+	b = m.appendElsewhere(b)
 	m.scratch = b
 	s := seriesDay{series: xxhash.Sum64(b), day: uint16(m.ts / uint64(24*time.Hour))}
 	if d.named.known(s) {
@@ -248,6 +252,17 @@ func (d *decoder) series(suffix, key, value string, kind seriesKind) (uint64, bo
 		return s.series, true
 	}
 	return s.series, d.nameSeries(s, suffix, key, value, kind)
+}
+
+// appendElsewhere appends what makes a series that is counted elsewhere another than the one that it is when its tenant or
+// service is known: each has its name where its points are.
+func (m *metricState) appendElsewhere(dst []byte) []byte {
+	if !m.elsewhere {
+		return dst
+	}
+	dst = append(append(dst, 0xff), m.tenant...)
+	dst = append(append(dst, 0xff), m.product...)
+	return append(append(dst, 0xff), m.service...)
 }
 
 // nameSeries appends the row that says what a series is called on this day. It is the one place where a series that is
