@@ -32,12 +32,13 @@ type limiter struct {
 	start  time.Time // what times are measured from, by the monotonic clock
 	max    int       // accounts in a shard
 
-	room   seriesRoom
-	plans  atomic.Pointer[plans]
-	seed   maphash.Seed
-	shards [64]shard
-	keys   keyLimits
-	names  *names
+	room    seriesRoom
+	plans   atomic.Pointer[plans]
+	planned chan struct{} // closed when plans were read, or could not be
+	seed    maphash.Seed
+	shards  [64]shard
+	keys    keyLimits
+	names   *names
 
 	overMu sync.Mutex // guards over and worst
 	over   []*account // that were over their quota at the last report or since; some, if there are very many
@@ -66,7 +67,7 @@ const (
 )
 
 func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.Time) *limiter {
-	l := &limiter{quotas: quotas, source: source, log: log, start: now, max: maxAccounts / len(limiter{}.shards), seed: maphash.MakeSeed()}
+	l := &limiter{quotas: quotas, source: source, log: log, start: now, max: maxAccounts / len(limiter{}.shards), seed: maphash.MakeSeed(), planned: make(chan struct{})}
 	for i := range l.shards {
 		l.shards[i].accounts = make(map[tenant.ID]*account)
 	}
@@ -154,6 +155,7 @@ func (l *limiter) accounts() (n int) {
 // run keeps the plans fresh, reports who is over its quota and forgets who is idle, until ctx is done.
 func (l *limiter) run(ctx context.Context) {
 	l.refresh(ctx)
+	close(l.planned)
 	tick := time.NewTicker(planRefresh)
 	defer tick.Stop()
 	for n := 1; ; n++ {

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/nexis-limited/headroom/tenant"
 )
 
 // learnNames makes the names that ClickHouse has of the last days known, so that a restart gives no name a second time and
@@ -17,13 +19,18 @@ import (
 func (c *Collector) learnNames(ctx context.Context) {
 	tick := time.NewTicker(learnWait)
 	defer tick.Stop()
-	n := c.limiter.names
+	l, n := c.limiter, c.limiter.names
+	select {
+	case <-l.planned: // or nobody's names were a registered tenant's
+	case <-ctx.Done():
+		return
+	}
 	lessons := []lesson{
-		{tenantsQuery, func(owner, _, _, _ []byte) { n.learn(0, n.hash(tenantName, owner)) }}, // nobody knows any more whose key it was
-		{servicesQuery, n.learnService},
+		{tenantsQuery, func(owner, _, _, _ []byte) { n.learn(formerKeys, n.hash(tenantName, owner)) }},
+		{servicesQuery, l.learnService},
 		{routesQuery, func(owner, product, service, route []byte) {
-			n.learnService(owner, product, service, nil)
-			n.learn(n.hash(tenantName, owner), n.hash(routeName, product, service, route))
+			l.learnService(owner, product, service, nil)
+			n.learn(l.ownerOfNames(tenant.ID(viewString(owner)), formerKeys), n.hash(routeName, product, service, route))
 		}},
 	}
 	for len(lessons) > 0 {
@@ -47,8 +54,8 @@ type lesson struct {
 	each  func(owner, product, service, route []byte)
 }
 
-func (n *names) learnService(owner, product, service, _ []byte) {
-	of := n.hash(tenantName, owner)
+func (l *limiter) learnService(owner, product, service, _ []byte) {
+	n, of := l.names, l.ownerOfNames(tenant.ID(viewString(owner)), formerKeys)
 	n.learn(of, n.hash(serviceName, product, service))
 	n.learn(of, n.hash(productName, product))
 }

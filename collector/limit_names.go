@@ -1,14 +1,18 @@
 package collector
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
 	"time"
+
+	"github.com/nexis-limited/headroom/tenant"
 )
 
 // names knows the tenants that nobody registered, the services, and their routes, so that one of them whose names hold ids
 // cannot fill the rollups. A name is known whoever brought it: what it costs is paid once, by the tenant of the span that
-// has it first, or, for a tenant, by the API key. It is safe for concurrent use.
+// has it first, or, for a tenant, by the API key. It is owned by that tenant if somebody registered it, else by the key: who
+// invents a tenant for each name has brought them all. It is safe for concurrent use.
 //
 // Names are known by 64-bit hashes with a seed of this process, so nobody can make one that collides. When there are too
 // many, whoever has brought most forgets those of its own that were not asked for lately.
@@ -43,7 +47,7 @@ const (
 )
 
 const (
-	maxNames    = 500_000 // that are known; about 25 MB
+	maxNames    = 500_000 // that are known; about 26 MB, and 90 bytes for each owner
 	maxSpent    = 50_000  // who paid for a name in the last hour
 	nameLogWait = int64(time.Minute)
 )
@@ -52,6 +56,24 @@ func newNames(max int) *names {
 	n := &names{seed: maphash.MakeSeed(), known: newShared[uint64, uint64, asked](max), spent: map[uint64]*nameTokens{}}
 	n.known.spare = func(a asked) (asked, bool) { return false, bool(a) }
 	return n
+}
+
+// formerKeys own what unregistered tenants brought to a former process, for nobody knows any more which those were.
+const formerKeys uint64 = 0
+
+// ownerOfNames returns who owns what the tenant brings: it, or the owner that stands for those that nobody registered.
+func (l *limiter) ownerOfNames(id tenant.ID, unregistered uint64) uint64 {
+	if _, registered := l.plans.Load().of[id]; registered {
+		return l.names.hash(tenantName, viewBytes(string(id)))
+	}
+	return unregistered
+}
+
+// keyOwner returns the API key of the request as an owner of names.
+func (d *decoder) keyOwner() uint64 {
+	var key [8]byte
+	binary.LittleEndian.PutUint64(key[:], uint64(d.limits.key))
+	return d.limits.limiter.names.hash(keyName, key[:])
 }
 
 const mixer = 0x9E3779B97F4A7C15 // odd, its bits without a pattern

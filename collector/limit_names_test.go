@@ -54,6 +54,48 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 }
 
+// A key that invents a tenant with each name has brought them all: nobody else's are forgotten for that.
+func TestNamesOfInventedTenantsAreTheKeys(t *testing.T) {
+	now := time.Now()
+	l := newLimiter(tenant.Quotas{Unregistered: tenant.Quota{NewRoutesPerHour: 1000, NewServicesPerHour: 1000}}, registered{"acme": tenant.Starter}, discard, now)
+	l.refresh(t.Context())
+	l.names = newNames(1000)
+	d, n := limitedDecoder(l), l.names
+	bring := func(key int64, service string, routes int, id func(i int) string) {
+		t.Helper()
+		var spans []*tracepb.Span
+		for i := range routes {
+			spans = append(spans, server("x", text("http.route", fmt.Sprint("/", i)), text("tenant.id", id(i))))
+		}
+		req := export(spans...)
+		req.ResourceSpans[0].Resource = &resourcepb.Resource{Attributes: attributes("service.name", service)}
+		if out, err := d.decode(request{signal: traces, from: tenant.Identity{KeyID: key}, body: encode(t, req)}, newColumns(), now); err != nil || out.rejectedTotal() > 0 {
+			t.Fatal(out, err)
+		}
+	}
+	honest := []string{"acme", "globex"} // one is registered, one is not
+	for _, id := range honest {
+		bring(1, id, 200, func(int) string { return id })
+	}
+	for flood := range 20 {
+		bring(2, fmt.Sprint("flood-", flood), 500, func(i int) string { return fmt.Sprint("invented-", flood, "-", i) })
+	}
+	for _, id := range honest {
+		lost := 0
+		for i := range 200 {
+			if !n.isKnown(n.hash(routeName, nil, []byte(id), []byte(fmt.Sprint("/", i)))) {
+				lost++
+			}
+		}
+		if lost > 0 || !n.isKnown(n.hash(serviceName, nil, []byte(id))) {
+			t.Errorf("%d routes of %s are forgotten", lost, id)
+		}
+	}
+	if n.len() != 1000 || len(n.known.shares) != 3 {
+		t.Errorf("%d names of %d owners are remembered, want 1000 of a tenant and two keys", n.len(), len(n.known.shares))
+	}
+}
+
 // attributes makes some of keys and values.
 func attributes(kv ...string) (all []*commonpb.KeyValue) {
 	for i := 0; i < len(kv); i += 2 {
@@ -151,6 +193,53 @@ func TestNewServicesOfMetricsAreLimited(t *testing.T) {
 	if got := cells(&cols.metric.series.product); got[9] != otherName {
 		t.Errorf("an unknown product is counted under %q", got[9])
 	}
+	// When the allowance has come back, the others' series are named anew, for they are of other services then.
+	cols.metric.settle(d.named)
+	cols.reset()
+	if out, err := d.decode(request{signal: metricPoints, body: encode(t, &all)}, cols, now.Add(2*time.Hour)); err != nil || out.accepted != 8 {
+		t.Fatal(out, err)
+	}
+	if got, want := fmt.Sprint(cells(&cols.metric.series.service)), "[s2 s2 s3 s3]"; got != want {
+		t.Errorf("when they are known, series are of %s, want %s", got, want)
+	}
+}
+
+// Whoever a point is counted for, its series has a name there, and shows nobody the labels of another tenant.
+func TestSeriesAreNamedForWhomTheyAreCounted(t *testing.T) {
+	type counted struct {
+		tenant string
+		series uint64
+	}
+	m := newMetricLane(newLimiter(tenant.Quotas{Key: tenant.KeyQuota{NewTenantsPerHour: 1}}, nil, discard, aDay), newNamedSeries(1000))
+	named := map[counted]bool{}
+	f := func(after time.Duration, want string, ids ...string) {
+		t.Helper()
+		var all []*metricspb.Metric
+		for _, id := range ids {
+			all = append(all, seriesOf(id, 0, 2))
+		}
+		now := aDay.Add(after)
+		if out, err := m.decode(request{signal: metricPoints, body: bodyAt(t, now, all...)}, m.cols, now); err != nil || out.rejectedTotal() > 0 {
+			t.Fatal(out, err)
+		}
+		c := m.cols.metric
+		for i, id := range cells(&c.series.tenant) {
+			named[counted{id, c.series.series[i]}] = true
+		}
+		got := cells(&c.points.tenant)
+		for i, id := range got {
+			if !named[counted{id, c.points.series[i]}] {
+				t.Errorf("after %s a point is counted for %q, where its series has no name", after, id)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("after %s points are counted for %q, want %q", after, got, want)
+		}
+		m.store()
+	}
+	f(0, "a a  ", "a", "acme")
+	f(time.Minute, "  a a", "acme", "a")
+	f(2*time.Hour, "acme acme a a", "acme", "a")
 }
 
 // registered knows the plans of some tenants.
@@ -214,6 +303,7 @@ func TestNamesAreKnownAfterARestart(t *testing.T) {
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
+	owners := 0
 	for known := 0; known < 6; {
 		select {
 		case <-tick.C:
@@ -221,8 +311,11 @@ func TestNamesAreKnownAfterARestart(t *testing.T) {
 			t.Fatalf("%d names are known, want the tenant, the product, the service and its routes", known)
 		}
 		r.limiter.names.mu.Lock()
-		known = len(r.limiter.names.known.things)
+		known, owners = len(r.limiter.names.known.things), len(r.limiter.names.known.shares)
 		r.limiter.names.mu.Unlock()
+	}
+	if owners != 1 {
+		t.Errorf("names that nobody registered has brought are of %d owners", owners)
 	}
 	for _, route := range []string{"/a", "/b", "/new", "/newer", "/ü"} {
 		r.send(t, server("x", text("http.route", route)))

@@ -18,8 +18,8 @@ func (d *decoder) admitRoute(id tenant.ID, product, service, route []byte) []byt
 		return route
 	}
 	perHour := d.limits.of(id).account.quota(l).NewRoutesPerHour
-	owner := viewBytes(string(id))
-	if l.names.admit(key, l.names.hash(tenantName, owner), l.names.hash(routeName, owner, product, service), perHour, d.limits.now) {
+	spender := l.names.hash(routeName, viewBytes(string(id)), product, service)
+	if l.names.admit(key, l.ownerOfNames(id, d.keyOwner()), spender, perHour, d.limits.now) {
 		*place = mark
 		return route
 	}

@@ -21,7 +21,7 @@ func (d *decoder) admitService(id tenant.ID, product, service []byte) (countedPr
 		return product, service, true
 	}
 	perHour := d.limits.of(id).account.quota(l).NewServicesPerHour
-	owner := l.names.hash(tenantName, viewBytes(string(id)))
+	owner := l.ownerOfNames(id, d.keyOwner())
 	productKey := l.names.hash(productName, product)
 	if l.names.admit(key, owner, l.names.hash(serviceName, viewBytes(string(id))), perHour, d.limits.now) {
 		l.names.learn(owner, productKey)

@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/nexis-limited/headroom/tenant"
@@ -20,9 +19,7 @@ func (d *decoder) admitTenant(id tenant.ID) tenant.ID {
 	if _, registered := l.plans.Load().of[id]; registered {
 		return id
 	}
-	var key [8]byte
-	binary.LittleEndian.PutUint64(key[:], uint64(d.limits.key))
-	payer, perHour := l.names.hash(keyName, key[:]), l.keys.quota.NewTenantsPerHour
+	payer, perHour := d.keyOwner(), l.keys.quota.NewTenantsPerHour
 	if l.names.admit(l.names.hash(tenantName, viewBytes(string(id))), payer, payer, perHour, d.limits.now) {
 		return id
 	}
