@@ -271,7 +271,9 @@ func (f *testFile) Truncate(size int64) error {
 	if _, ok := f.disk.uncut[f.path]; !ok {
 		f.disk.uncut[f.path] = was
 	}
-	f.disk.synced[f.path] = min(f.disk.synced[f.path], size)
+	if synced, ours := f.disk.synced[f.path]; !ours || synced > size { // what was there before us is on the disk
+		f.disk.synced[f.path] = size
+	}
 	return nil
 }
 

@@ -42,6 +42,31 @@ func resealed(src []byte) []byte {
 	return src
 }
 
+// A file that could neither be made durable nor removed, before the machine crashed, is no damaged one: it never had a record.
+func TestFileThatNeverHadARecord(t *testing.T) {
+	t.Parallel()
+	db := testenv.NewClickHouse(t)
+	dir := t.TempDir()
+	fillSpool(t, db, dir, 1)
+	at := time.Unix(1, 0) // older than the other
+	src := appendSegmentHeader(nil, segmentID{1}, at)
+	clear(src[headerSize/2:])
+	path := filepath.Join(dir, segmentName(segmentID{1}, at, 0))
+	writeFile(t, path, src)
+	r := start(t, db, dir)
+	r.awaitEmptySpool(t)
+	r.stop()
+	if got, want := countAll(t, db), wantMixed(8); got != want {
+		t.Errorf("counts:\n got %+v\nwant %+v", got, want)
+	}
+	if aside := quarantined(t, dir); len(aside) > 0 {
+		t.Errorf("in the quarantine: %v", aside)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
 // What a newer headroom wrote is inserted as far as it is known; the rest waits in the quarantine for that version, which
 // inserts nothing twice.
 func TestFileOfANewerVersion(t *testing.T) {

@@ -81,7 +81,8 @@ func (s *spool) recoverSegment(seg *segment, e fs.DirEntry, newest bool, buf *[]
 		s.enqueue(seg)
 		return nil
 	}
-	if newest && neverSynced(mem, c) {
+	// One that is not the newest may have been left behind when it could neither be made nor removed; it has no record then.
+	if (newest || seg.size <= headerSize) && neverSynced(mem, c) {
 		metrics.torn.Inc()
 		c.damaged = ""
 	}
