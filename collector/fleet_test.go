@@ -179,13 +179,13 @@ func (f *fleet) tookPoints(partial *metricscollector.ExportMetricsPartialSuccess
 		f.t.Errorf("flood of points: status %d", status)
 	default:
 		f.pointsRefused.Add(partial.GetRejectedDataPoints())
-		f.pointsTaken.Add(floodSpans - partial.GetRejectedDataPoints())
+		f.pointsTaken.Add(floodPoints - partial.GetRejectedDataPoints())
 	}
 }
 
 // floodPaced offers floodTimes times the quota, of spans and of points, with the key until ctx is done.
 func (f *fleet) floodPaced(ctx context.Context, key string) {
-	spans, points := floodTemplate(f.t, floodSpans), pointsOf(f.t, "flood", floodSpans)
+	spans, points := floodTemplate(f.t, floodSpans), pointsOf(f.t, "flood", floodPoints)
 	tick := time.NewTicker(time.Second * floodSpans / (floodTimes * fairQuota))
 	defer tick.Stop()
 	var wg sync.WaitGroup
@@ -206,7 +206,7 @@ func (f *fleet) floodPaced(ctx context.Context, key string) {
 // floodAll offers as much as the collector takes, in large bodies over many connections, until ctx is done.
 func (f *fleet) floodAll(ctx context.Context, key string) {
 	const connections, spans = 16, 4 * floodSpans
-	template, points := floodTemplate(f.t, spans), pointsOf(f.t, "flood", floodSpans)
+	template, points := floodTemplate(f.t, spans), pointsOf(f.t, "flood", floodPoints)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for n := range connections {
