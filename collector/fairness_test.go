@@ -71,11 +71,11 @@ func TestFloodOfOneTenantChangesNothingForOthers(t *testing.T) {
 		phases++
 		return p99
 	}
-	// What else runs on the machine disturbs both; what the flood does shows every time. In a short phase the p99 is the third
-	// slowest of 300, and beside other packages' tests with the race detector it is mostly theirs: "make fairness" is strict.
-	factor, allowance := time.Duration(4), 400*time.Millisecond
-	if os.Getenv("HEADROOM_FAIRNESS_PHASE") != "" {
-		factor, allowance = 2, 50*time.Millisecond
+	// What else runs on the machine disturbs both; what the flood does shows every time. With the race detector it is the flood's
+	// sender, in the same process, that the others wait for: then only delays by whole queues count.
+	factor, allowance := time.Duration(2), 50*time.Millisecond
+	if underRace {
+		factor, allowance = 4, 400*time.Millisecond
 	}
 	compare := func(name string, attack func(ctx context.Context)) {
 		for attempt := 1; ; attempt++ {
@@ -172,10 +172,7 @@ func TestSlowBodiesHoldLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(time.Minute)
-	for r.memory.inUse() < slow*(perRequest+firstStep) && time.Now().Before(deadline) {
-		time.Sleep(5 * time.Millisecond)
-	}
+	await(t, func() bool { return r.memory.inUse() >= slow*(perRequest+firstStep) })
 	if got := r.memory.inUse(); got != slow*(perRequest+firstStep) {
 		t.Errorf("%d slow bodies hold %d bytes", slow, got)
 	}

@@ -115,6 +115,23 @@ func TestBoundsOfLargeCounts(t *testing.T) {
 	})
 }
 
+// Where the expansion takes over, both ways to find a quantile agree, also in the skew that TestBoundsOfLargeCounts leaves
+// out.
+func TestBetaQuantileIsContinuous(t *testing.T) {
+	const a = 100_000
+	for _, b := range []float64{a, 2 * a, 10 * a, 100 * a} {
+		for _, p := range []float64{0.0001, 0.01, 0.3, 0.9, 0.99, 0.9999} {
+			deviation := math.Sqrt(a*b/(a+b+1)) / (a + b)
+			for _, shapes := range [][2]float64{{a, b}, {b, a}} {
+				x, y := betaQuantile(shapes[0], shapes[1], p), mathext.InvRegIncBeta(shapes[0], shapes[1], p)
+				if math.Abs(x-y) > 1e-3*deviation {
+					t.Errorf("shapes %v, probability %v: %v, InvRegIncBeta has %v, %v deviations off", shapes, p, x, y, math.Abs(x-y)/deviation)
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkBounds(b *testing.B) {
 	for _, c := range []Counts{{Good: 29, Total: 32}, {Good: 9950, Total: 10_000}, {Good: 99_900_000, Total: 100_000_000}} {
 		b.Run("", func(b *testing.B) {
