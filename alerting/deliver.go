@@ -18,7 +18,6 @@ const shortWait = 5 * time.Second
 // How long to wait before the next attempt. A failure that somebody has to mend is tried slowly.
 const (
 	firstRetry    = time.Second
-	longestRetry  = time.Minute
 	permanentWait = 10 * time.Minute
 	turnWait      = 30 * time.Second // of a reply for what stands before it, which wakes it earlier
 )

@@ -80,7 +80,7 @@ func (t *task) failed(ctx context.Context, tx pgx.Tx, sendErr error) (time.Durat
 	se := &SendError{Failure: Unsure, Err: sendErr}
 	_ = errors.As(sendErr, &se)
 	t.s.metrics.delivered.WithLabelValues(t.row.Notifier, se.Failure.String()).Inc()
-	wait := min(firstRetry<<min(t.row.Failures, 10), longestRetry)
+	wait := min(firstRetry<<min(t.row.Failures, 10), t.s.LongestRetry)
 	switch se.Failure {
 	case Limited:
 		wait = se.After

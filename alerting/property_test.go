@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/nexis-limited/headroom/alerting"
 	"github.com/nexis-limited/headroom/alerting/slack/slackfake"
@@ -17,8 +18,10 @@ func TestSlackAgreesWithDatabase(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t)
-			services := []*alerting.Service{e.svc, e.service()}
+			// One message may meet all failures of the run, one after the other.
+			quickly := func(o *alerting.Options) { o.LongestRetry = 2 * time.Second }
+			e := newEnv(t, quickly)
+			services := []*alerting.Service{e.svc, e.service(quickly)}
 			stop := e.run(services[0])
 			e.run(services[1])
 			rnd := rand.New(rand.NewPCG(seed, 1))

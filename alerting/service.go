@@ -32,6 +32,7 @@ type Options struct {
 	RefreshEvery time.Duration // how old shown numbers may get while nobody joins or leaves; 5 min by default
 	Senders      int           // deliveries at once; 4 by default
 	SendTimeout  time.Duration // of one delivery, its wait for the pace included; 15 s by default
+	LongestRetry time.Duration // between two attempts of a delivery that fails and may yet succeed; 1 min by default
 
 	// PollOnly lets jobs be found by looking twice a second instead of by notifications, which do not come through a
 	// pooler such as PgBouncer.
@@ -66,6 +67,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.SendTimeout == 0 {
 		o.SendTimeout = 15 * time.Second
+	}
+	if o.LongestRetry == 0 {
+		o.LongestRetry = time.Minute
 	}
 	if o.Names == nil {
 		o.Names = func(context.Context) (map[tenant.ID]string, error) { return nil, nil }
