@@ -25,11 +25,11 @@ import (
 func (a *app) buildReaders() error {
 	a.keys, a.tenants = tenant.NewKeys(a.pool), tenant.NewStore(a.pool)
 	a.auth = web.NewAuth(a.keys, a.pool)
-	schemas, err := tenant.NewSchemas(a.pool, a.owner)
-	if err != nil {
+	var err error
+	if a.schemas, err = tenant.NewSchemas(a.pool, a.owner); err != nil {
 		return err
 	}
-	a.members = tenant.NewMembers(schemas)
+	a.members = tenant.NewMembers(a.schemas)
 	cfg, err := clickhouse.ParseDSN(a.ClickHouse)
 	if err != nil {
 		return err
@@ -145,6 +145,7 @@ func (a *app) consoleHandler() http.Handler {
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
 	web.RegisterMemberAPI(api, a.members)
+	a.registerTenants(api)
 	a.console.RegisterAPI(api)
 	a.slo.RegisterAPI(api)
 	a.alerts.RegisterAPI(api)

@@ -77,6 +77,7 @@ type app struct {
 	keys    *tenant.Keys
 	tenants *tenant.Store
 	members *tenant.Members
+	schemas *tenant.Schemas
 	auth    *web.Auth
 
 	collector *collector.Collector

@@ -161,35 +161,40 @@ func migrateAll(ctx context.Context, owner *pgxpool.Pool, steps []schemaStep, id
 func migrateSchema(ctx context.Context, owner *pgxpool.Pool, id ID, steps []schemaStep, create bool) (changed bool, err error) {
 	name := SchemaName(id)
 	err = postgres.InTenantSchema(ctx, owner, id, name, func(tx pgx.Tx) error {
-		if create { // a second process waits here for the first, and then finds nothing to do
-			tag, err := tx.Exec(ctx, `INSERT INTO control.tenant_schemas (tenant, name) VALUES ($1, $2) ON CONFLICT (tenant) DO NOTHING`, id, name)
-			if err != nil {
-				return err
-			}
-			if tag.RowsAffected() == 1 {
-				if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{name}.Sanitize()); err != nil {
-					return err
-				}
-			}
-		}
-		var version int64
-		err := tx.QueryRow(ctx, `SELECT version FROM control.tenant_schemas WHERE tenant = $1 FOR UPDATE`, id).Scan(&version)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil // deleted since it was listed
-		}
-		if err != nil || version >= int64(len(steps)) {
-			return err
-		}
-		changed = true
-		for _, step := range steps[version:] {
-			if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+schemaLockTimeout+"'; "+step.sql); err != nil {
-				return fmt.Errorf("migration %s: %w", step.file, err)
-			}
-		}
-		_, err = tx.Exec(ctx, `
-			WITH wall AS MATERIALIZED (SELECT control.wall_in($2, $1))
-			UPDATE control.tenant_schemas SET version = $3, migrated_at = now() FROM wall WHERE tenant = $1`, id, name, len(steps))
+		changed, err = migrateSchemaIn(ctx, tx, id, name, steps, create)
 		return err
 	})
 	return changed && err == nil, err
+}
+
+// migrateSchemaIn is migrateSchema within a transaction of the tenant and its schema.
+func migrateSchemaIn(ctx context.Context, tx pgx.Tx, id ID, name string, steps []schemaStep, create bool) (changed bool, err error) {
+	if create { // a second process waits here for the first, and then finds nothing to do
+		tag, err := tx.Exec(ctx, `INSERT INTO control.tenant_schemas (tenant, name) VALUES ($1, $2) ON CONFLICT (tenant) DO NOTHING`, id, name)
+		if err != nil {
+			return false, err
+		}
+		if tag.RowsAffected() == 1 {
+			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{name}.Sanitize()); err != nil {
+				return false, err
+			}
+		}
+	}
+	var version int64
+	err = tx.QueryRow(ctx, `SELECT version FROM control.tenant_schemas WHERE tenant = $1 FOR UPDATE`, id).Scan(&version)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil // deleted since it was listed
+	}
+	if err != nil || version >= int64(len(steps)) {
+		return false, err
+	}
+	for _, step := range steps[version:] {
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+schemaLockTimeout+"'; "+step.sql); err != nil {
+			return false, fmt.Errorf("migration %s: %w", step.file, err)
+		}
+	}
+	_, err = tx.Exec(ctx, `
+		WITH wall AS MATERIALIZED (SELECT control.wall_in($2, $1))
+		UPDATE control.tenant_schemas SET version = $3, migrated_at = now() FROM wall WHERE tenant = $1`, id, name, len(steps))
+	return err == nil, err
 }

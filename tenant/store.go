@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/postgres"
 )
 
@@ -50,22 +49,11 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
 // Put creates or changes a tenant and writes it to the audit log, in one transaction.
 func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
-	if t.ID == Untagged {
-		return fault.InvalidField("tenant", "", "must not be empty")
-	}
-	if _, err := ParseID(string(t.ID)); err != nil {
+	t, err := t.checked()
+	if err != nil {
 		return err
 	}
-	if t.Plan == "" {
-		t.Plan = Starter
-	}
-	if _, err := ParsePlan(string(t.Plan)); err != nil {
-		return err
-	}
-	if len(t.Name) > 200 {
-		return fault.InvalidField("name", t.Name, "is longer than 200 bytes")
-	}
-	err := postgres.InTenant(ctx, s.pool, t.ID, func(tx pgx.Tx) error {
+	err = postgres.InTenant(ctx, s.pool, t.ID, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO control.tenants (id, name, plan) VALUES ($1, $2, $3)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, updated_at = now()
@@ -81,10 +69,15 @@ func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
 			VALUES ($1, 'tenant.put', $2, jsonb_build_object('name', $3::text, 'plan', $4::text))`, actor, t.ID, t.Name, t.Plan)
 		return err
 	})
+	s.forget()
+	return asDeleted(err, t.ID)
+}
+
+// forget makes the next List read what is there.
+func (s *Store) forget() {
 	s.mu.Lock()
 	s.listed = time.Time{}
 	s.mu.Unlock()
-	return err
 }
 
 // List returns all tenants that have a row, by id. The list is shared and up to five seconds old: it must not be changed.

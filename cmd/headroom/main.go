@@ -29,7 +29,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring both databases to this version."`
 	Engines enginesCmd `cmd:"" help:"The databases that headroom brings along."`
 	Key     keyCmd     `cmd:"" help:"Make, list, rotate and revoke API keys."`
-	Tenant  tenantCmd  `cmd:"" help:"List tenants, set their names and plans."`
+	Tenant  tenantCmd  `cmd:"" help:"Take tenants on, list, export and delete them."`
 	SLO     sloCmd     `cmd:"" name:"slo" help:"Check, apply and read SLOs."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

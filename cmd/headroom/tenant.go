@@ -12,8 +12,9 @@ import (
 )
 
 type tenantCmd struct {
-	List tenantListCmd `cmd:"" help:"List the tenants of the last hour."`
-	Set  tenantSetCmd  `cmd:"" help:"Set a tenant's name and plan."`
+	List   tenantListCmd   `cmd:"" help:"List the tenants of the last hour."`
+	Set    tenantSetCmd    `cmd:"" help:"Set a tenant's name and plan."`
+	Create tenantCreateCmd `cmd:"" help:"Take a tenant on: its schema, a key for its telemetry, and what to give its services."`
 }
 
 type tenantListCmd struct{ clientFlags }

@@ -1,0 +1,31 @@
+package app
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/nexis-limited/headroom/slo"
+	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web"
+)
+
+// registerTenants adds the operations by which tenants come and go.
+func (a *app) registerTenants(api *web.API) {
+	web.RegisterTenantAPI(api, web.TenantAPI{
+		Onboarding: tenant.NewOnboarding(a.tenants, a.schemas, a.keys), Targets: a.targetsOf, Endpoint: a.otlpURL(),
+	})
+}
+
+// targetsOf returns what the SLOs promise a tenant on a plan.
+func (a *app) targetsOf(ctx context.Context, id tenant.ID, plan tenant.Plan) ([]web.SLOTarget, error) {
+	defs, err := a.slos.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]web.SLOTarget, len(defs))
+	for i := range defs {
+		d := &defs[i]
+		targets[i] = web.SLOTarget{SLO: d.Name, Target: float64(d.TargetFor(id, cmp.Or(plan, tenant.Starter))) / 10_000, Window: slo.Shorthand(d.Window)}
+	}
+	return targets, nil
+}
