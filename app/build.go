@@ -10,7 +10,6 @@ import (
 
 	"github.com/nexis-limited/headroom/alerting"
 	"github.com/nexis-limited/headroom/alerting/slack"
-	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/collector"
 	"github.com/nexis-limited/headroom/dashboards"
 	"github.com/nexis-limited/headroom/internal/demo"
@@ -30,15 +29,10 @@ func (a *app) buildReaders() error {
 		return err
 	}
 	a.members = tenant.NewMembers(a.schemas)
-	cfg, err := clickhouse.ParseDSN(a.ClickHouse)
-	if err != nil {
-		return err
-	}
-	a.database = cfg.Options.Auth.Database
 	if a.slos, err = slo.NewStore(slo.StoreOptions{Pool: a.pool, ClickHouse: a.ch, Logger: a.Logger}); err != nil {
 		return err
 	}
-	if a.slo, err = slo.NewReader(slo.ReaderOptions{ClickHouse: a.ch, Database: a.database, Store: a.slos, Plans: a.tenants}); err != nil {
+	if a.slo, err = slo.NewReader(slo.ReaderOptions{ClickHouse: a.ch, Store: a.slos, Plans: a.tenants}); err != nil {
 		return err
 	}
 	if !a.has(RoleStatusPage) && !a.has(RoleConsole) { // the console's API writes to it
@@ -80,7 +74,7 @@ func (a *app) build() error {
 	var err error
 	if a.has(RoleConsole) {
 		if a.console, err = dashboards.New(dashboards.Options{
-			ClickHouse: a.ch, Database: a.database, SLO: a.slo, Alerts: a.alerts, Tenants: a.tenants, Auth: a.auth,
+			ClickHouse: a.ch, SLO: a.slo, Alerts: a.alerts, Tenants: a.tenants, Auth: a.auth,
 			StatusURL: a.StatusURL, OTLPEndpoint: a.otlpURL(), KeyFile: a.adminKeyFile(), Stats: a.storedRate, Logger: a.Logger,
 		}); err != nil {
 			return err

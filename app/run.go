@@ -81,7 +81,6 @@ type app struct {
 	auth    *web.Auth
 
 	collector *collector.Collector
-	database  string // ClickHouse's
 	slos      *slo.Store
 	slo       *slo.Reader
 	alerts    *alerting.Service

@@ -3,7 +3,6 @@
 package clickhouse
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -59,43 +58,31 @@ func ParseDSN(dsn string) (*Config, error) {
 	}, nil
 }
 
-// Open connects to the database of the DSN. It does not wait for the server: the first query does.
+// Open connects to the database of the DSN, to serve with: a query's context says for whom it is, else it is refused (see
+// Confine). It does not wait for the server: the first query does.
 func Open(dsn string) (driver.Conn, error) {
-	cfg, err := ParseDSN(dsn)
+	conn, cfg, err := open(dsn)
 	if err != nil {
 		return nil, err
 	}
+	return &walledConn{Conn: conn, database: cfg.Options.Auth.Database}, nil
+}
+
+// OpenOwner connects to the database of the DSN without the second wall: for what changes tables, and for tests that look
+// from outside.
+func OpenOwner(dsn string) (driver.Conn, error) {
+	conn, _, err := open(dsn)
+	return conn, err
+}
+
+func open(dsn string) (driver.Conn, *Config, error) {
+	cfg, err := ParseDSN(dsn)
+	if err != nil {
+		return nil, nil, err
+	}
 	conn, err := ch.Open(cfg.Options)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open ClickHouse at %q: %w", cfg.HTTP.Hostname(), err)
+		return nil, nil, fmt.Errorf("cannot open ClickHouse at %q: %w", cfg.HTTP.Hostname(), err)
 	}
-	return conn, nil
-}
-
-// TenantFilter returns a context whose ClickHouse queries see only rows of the tenant in the given tables, however the
-// query is written: the second wall behind the query's own condition. Tables are named database.table; all must have
-// a column named tenant.
-func TenantFilter(ctx context.Context, tenant string, tables ...string) context.Context {
-	cond := "tenant = " + quote(tenant)
-	filter := "{"
-	for i, t := range tables {
-		if i > 0 {
-			filter += ","
-		}
-		filter += quote(t) + ":" + quote(cond)
-	}
-	return ch.Context(ctx, ch.WithSettings(ch.Settings{"additional_table_filters": filter + "}"}))
-}
-
-// quote returns s as a ClickHouse string literal.
-func quote(s string) string {
-	b := make([]byte, 0, len(s)+2)
-	b = append(b, '\'')
-	for i := range len(s) {
-		if s[i] == '\'' || s[i] == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, s[i])
-	}
-	return string(append(b, '\''))
+	return conn, cfg, nil
 }

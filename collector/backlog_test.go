@@ -104,7 +104,7 @@ func TestPartsStayFew(t *testing.T) {
 					n  uint64
 					of string
 				)
-				if err := db.Conn.QueryRow(t.Context(), `SELECT max(n), argMax(part, n) FROM (
+				if err := db.Owner.QueryRow(t.Context(), `SELECT max(n), argMax(part, n) FROM (
 					SELECT concat(table, ' ', partition) AS part, count() AS n FROM system.parts
 					WHERE database = currentDatabase() AND active AND table NOT LIKE 'goose%' GROUP BY part)`).Scan(&n, &of); err != nil {
 					t.Fatal(err)

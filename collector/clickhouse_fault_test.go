@@ -69,7 +69,7 @@ func (f *firstSegment) is(token string) bool {
 func runSQL(t *testing.T, db *testenv.ClickHouse, statements ...string) {
 	t.Helper()
 	for _, sql := range statements {
-		if err := db.Conn.Exec(t.Context(), sql); err != nil {
+		if err := db.Owner.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}

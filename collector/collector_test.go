@@ -209,7 +209,7 @@ func countAll(t testing.TB, db *testenv.ClickHouse) (c counts) {
 	t.Helper()
 	scan := func(sql string, dst ...any) {
 		t.Helper()
-		if err := db.Conn.QueryRow(t.Context(), sql).Scan(dst...); err != nil {
+		if err := db.Owner.QueryRow(t.Context(), sql).Scan(dst...); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
@@ -263,7 +263,7 @@ func TestStoresSpansRequestsAndLoad(t *testing.T) {
 		t.Fatalf("counts:\n got %+v\nwant %+v", got, want)
 	}
 	got := ""
-	if err := db.Conn.QueryRow(t.Context(), `
+	if err := db.Owner.QueryRow(t.Context(), `
 		SELECT concat(product, ' ', tenant, ' ', service, ' ', version, ' ', route, ' ', method, ' ', toString(status), ' ', toString(error), ' ', toString(duration_ns))
 		FROM requests WHERE route = '/pay'`).Scan(&got); err != nil {
 		t.Fatal(err)
@@ -271,7 +271,7 @@ func TestStoresSpansRequestsAndLoad(t *testing.T) {
 	if want := "shop acme checkout 1.2.3 /pay GET 503 1 1000000"; got != want {
 		t.Errorf("request: got %q, want %q", got, want)
 	}
-	if err := db.Conn.QueryRow(t.Context(), `
+	if err := db.Owner.QueryRow(t.Context(), `
 		SELECT concat(hex(trace_id), ' ', hex(span_id), ' ', hex(parent_span_id), ' ', name, ' ', toString(kind), ' ', status_message, ' ', exception, ' ',
 			attributes['http.route'], ' ', attributes['http.response.status_code'], ' ', resource['service.name'], ' ', toString(length(resource)))
 		FROM trace_spans WHERE error = 1`).Scan(&got); err != nil {
@@ -280,7 +280,7 @@ func TestStoresSpansRequestsAndLoad(t *testing.T) {
 	if want := fmt.Sprintf("%X %X 0000000000000000 GET /pay 2 no stock boom /pay 503 checkout 4", failed.TraceId, failed.SpanId); got != want {
 		t.Errorf("span: got %q, want %q", got, want)
 	}
-	if err := db.Conn.QueryRow(t.Context(), `
+	if err := db.Owner.QueryRow(t.Context(), `
 		SELECT concat(system, ' ', instance, ' ', tenant, ' ', service, ' ', product, ' ', toString(calls), ' ', toString(errors), ' ', toString(busy_ns)) FROM load_1m`).Scan(&got); err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ func (f *fleet) checkStored(db *testenv.ClickHouse, seconds float64, floods int)
 	t := f.t
 	count := func(sql string) map[string]uint64 {
 		t.Helper()
-		rows, err := db.Conn.Query(t.Context(), sql)
+		rows, err := db.Owner.Query(t.Context(), sql)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func TestSpansOfAFormerVersionAreInserted(t *testing.T) {
 		}
 	}
 	var n uint64
-	if err := db.Conn.QueryRow(t.Context(), "SELECT countIf(attributes['k'] = 'v') FROM spans").Scan(&n); err != nil || n != uint64(rows) {
+	if err := db.Owner.QueryRow(t.Context(), "SELECT countIf(attributes['k'] = 'v') FROM spans").Scan(&n); err != nil || n != uint64(rows) {
 		t.Errorf("%d rows, %v; want %d", n, err, rows)
 	}
 }
@@ -60,7 +60,7 @@ func TestAttributesAreReadAsMaps(t *testing.T) {
 	}
 	r.stop()
 	var none, some, last, service string
-	if err := db.Conn.QueryRow(t.Context(), `SELECT anyIf(toString(attributes), name = 'none'), anyIf(toString(attributes), name = 'some'),
+	if err := db.Owner.QueryRow(t.Context(), `SELECT anyIf(toString(attributes), name = 'none'), anyIf(toString(attributes), name = 'some'),
 		any(toString(mapContains(resource, 'last'))), any(resource['service.name']) FROM trace_spans`).Scan(&none, &some, &last, &service); err != nil {
 		t.Fatal(err)
 	}

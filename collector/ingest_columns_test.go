@@ -51,7 +51,7 @@ func TestIngestIsMetered(t *testing.T) {
 	r.sendBody(t, body) // still known
 	r.awaitEmptySpool(t)
 	var spans, sampled, refused, requests, stored, bytes uint64
-	err := db.Conn.QueryRow(context.Background(), `SELECT sum(spans), sum(sampled_spans), sum(refused_spans), sum(bytes), (SELECT count() FROM requests WHERE tenant = 'flood'),
+	err := db.Owner.QueryRow(context.Background(), `SELECT sum(spans), sum(sampled_spans), sum(refused_spans), sum(bytes), (SELECT count() FROM requests WHERE tenant = 'flood'),
 		(SELECT count() FROM trace_spans WHERE tenant = 'flood') FROM ingest_1m WHERE tenant = 'flood'`).Scan(&spans, &sampled, &refused, &bytes, &requests, &stored)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestRefusedAloneIsMetered(t *testing.T) {
 	}
 	await(t, func() bool {
 		var got, counted uint64
-		if err := db.Conn.QueryRow(t.Context(), "SELECT sum(refused_spans), sum(spans) FROM ingest_1m WHERE tenant = 'acme'").Scan(&got, &counted); err != nil {
+		if err := db.Owner.QueryRow(t.Context(), "SELECT sum(refused_spans), sum(spans) FROM ingest_1m WHERE tenant = 'acme'").Scan(&got, &counted); err != nil {
 			t.Fatal(err)
 		}
 		return got == refused && counted == sent-refused

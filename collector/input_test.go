@@ -241,7 +241,7 @@ func TestJSONIsStoredToo(t *testing.T) {
 	}
 	r.awaitEmptySpool(t)
 	var got string
-	if err := db.Conn.QueryRow(t.Context(), "SELECT concat(hex(trace_id), hex(span_id), service, attributes['n']) FROM trace_spans").Scan(&got); err != nil {
+	if err := db.Owner.QueryRow(t.Context(), "SELECT concat(hex(trace_id), hex(span_id), service, attributes['n']) FROM trace_spans").Scan(&got); err != nil {
 		t.Fatal(err)
 	}
 	if want := "5B8EFFF798038103D269B633813FC60CEEE19B7EC3C1B174js7"; got != want {

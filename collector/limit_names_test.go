@@ -322,7 +322,7 @@ func TestNamesAreKnownAfterARestart(t *testing.T) {
 	}
 	r.awaitEmptySpool(t)
 	var got string
-	if err := db.Conn.QueryRow(t.Context(), `
+	if err := db.Owner.QueryRow(t.Context(), `
 		SELECT arrayStringConcat(arraySort(groupArray(concat(route, ' ', toString(n)))), ', ') FROM
 			(SELECT route, sum(requests) AS n FROM latency_1m GROUP BY route)`).Scan(&got); err != nil {
 		t.Fatal(err)
@@ -389,7 +389,7 @@ func TestTenantsAndServicesAreKnownAfterARestart(t *testing.T) {
 	push("new", "newest")
 	r.awaitEmptySpool(t)
 	var got string
-	if err := db.Conn.QueryRow(t.Context(), `SELECT arrayStringConcat(arraySort(groupUniqArray(tenant || '/' || service)), ' ') FROM requests`).Scan(&got); err != nil {
+	if err := db.Owner.QueryRow(t.Context(), `SELECT arrayStringConcat(arraySort(groupUniqArray(tenant || '/' || service)), ' ') FROM requests`).Scan(&got); err != nil {
 		t.Fatal(err)
 	}
 	if want := "/newer m0/sm0 m1/sm1 m2/sm2 new/new new/other t0/s0 t1/s1 t2/s2"; got != want {

@@ -164,7 +164,7 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	for _, tier := range []string{"latency_1m", "latency_1h"} {
 		for route, all := range exact {
 			var got []float64
-			if err := db.Conn.QueryRow(context.Background(), `
+			if err := db.Owner.QueryRow(context.Background(), `
 				SELECT arrayMap(i -> pow(2, (i + 0.5) / 32), quantilesExactWeighted(0.5, 0.95, 0.99)(bucket, n))
 				FROM (SELECT sumMap(histogram) AS h FROM `+tier+` WHERE route = ?)
 				ARRAY JOIN mapKeys(h) AS bucket, mapValues(h) AS n`, route).Scan(&got); err != nil {

@@ -56,7 +56,7 @@ func TestFailingViewCountsPointsOnce(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	exec := func(sql string) {
 		t.Helper()
-		if err := db.Conn.Exec(context.Background(), sql); err != nil {
+		if err := db.Owner.Exec(context.Background(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}

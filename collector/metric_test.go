@@ -68,7 +68,7 @@ func (r *running) sendMetrics(t testing.TB, ms ...*metricspb.Metric) *metricscol
 // rowsOf returns what a query with one text column yields.
 func rowsOf(t testing.TB, db *testenv.ClickHouse, sql string, args ...any) []string {
 	t.Helper()
-	rows, err := db.Conn.Query(t.Context(), sql, args...)
+	rows, err := db.Owner.Query(t.Context(), sql, args...)
 	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}

@@ -113,7 +113,7 @@ func TestFailingViewCountsOnce(t *testing.T) {
 			db := testenv.NewClickHouse(t)
 			exec := func(sql string) {
 				t.Helper()
-				if err := db.Conn.Exec(context.Background(), sql); err != nil {
+				if err := db.Owner.Exec(context.Background(), sql); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -182,7 +182,7 @@ func TestManySmallBatchesMakeOneBlock(t *testing.T) {
 	db := testenv.NewClickHouse(t)
 	dir := t.TempDir()
 	r := start(t, db, dir, func(o *Options) { o.SealAfter = time.Hour })
-	if err := db.Conn.Exec(t.Context(), "SYSTEM STOP MERGES requests"); err != nil {
+	if err := db.Owner.Exec(t.Context(), "SYSTEM STOP MERGES requests"); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
@@ -190,7 +190,7 @@ func TestManySmallBatchesMakeOneBlock(t *testing.T) {
 	}
 	r.stop()
 	var parts, rows uint64
-	if err := db.Conn.QueryRow(t.Context(), `SELECT count(), sum(rows) FROM system.parts
+	if err := db.Owner.QueryRow(t.Context(), `SELECT count(), sum(rows) FROM system.parts
 		WHERE database = currentDatabase() AND table = 'requests' AND level = 0`).Scan(&parts, &rows); err != nil {
 		t.Fatal(err)
 	}

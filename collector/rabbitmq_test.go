@@ -208,7 +208,7 @@ remote_write:
 	}))
 	total := func(measure string) (instance string, increase float64) {
 		sql := strings.ReplaceAll(query(t, "### From the points"), "{measure:String}", "'"+measure+"'")
-		if err := db.Conn.QueryRow(ctx, "SELECT any(instance), sum(increase) FROM ("+sql+")").Scan(&instance, &increase); err != nil {
+		if err := db.Owner.QueryRow(ctx, "SELECT any(instance), sum(increase) FROM ("+sql+")").Scan(&instance, &increase); err != nil {
 			t.Fatal(err)
 		}
 		return instance, increase

@@ -239,7 +239,7 @@ func TestIncreaseIsExact(t *testing.T) {
 			"product": "shop", "kind": "cache", "measure": "hits",
 			"from": from.Format("2006-01-02 15:04:05"), "to": from.Add(minutes * time.Minute).Format("2006-01-02 15:04:05"),
 		}))
-		rows, err := db.Conn.Query(ctx, query(t, heading))
+		rows, err := db.Owner.Query(ctx, query(t, heading))
 		if err != nil {
 			t.Fatalf("%s: %v", heading, err)
 		}

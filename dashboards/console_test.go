@@ -52,13 +52,13 @@ func newTestConsole(t testing.TB) *testConsole {
 	must(err)
 	c.slos, err = slo.NewStore(slo.StoreOptions{Pool: pg.Pool, ClickHouse: c.db.Conn, Logger: log})
 	must(err)
-	c.reader, err = slo.NewReader(slo.ReaderOptions{ClickHouse: c.db.Conn, Database: c.db.Database, Store: c.slos, Plans: c.tenants})
+	c.reader, err = slo.NewReader(slo.ReaderOptions{ClickHouse: c.db.Conn, Store: c.slos, Plans: c.tenants})
 	must(err)
 	c.alerts, err = alerting.New(alerting.Options{Pool: pg.Pool, Logger: log, Notifiers: []alerting.Notifier{slack.Console{}},
 		ConsoleURL: "http://console.example", Names: c.tenants.Names})
 	must(err)
 	auth := web.NewAuth(c.keys, pg.Pool)
-	c.console, err = New(Options{ClickHouse: c.db.Conn, Database: c.db.Database, SLO: c.reader, Alerts: c.alerts, Tenants: c.tenants, Auth: auth,
+	c.console, err = New(Options{ClickHouse: c.db.Conn, SLO: c.reader, Alerts: c.alerts, Tenants: c.tenants, Auth: auth,
 		StatusURL: "https://status.example/", Stats: func() float64 { return 1234 }, Logger: log})
 	must(err)
 	r := chi.NewRouter()

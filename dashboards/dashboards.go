@@ -22,7 +22,6 @@ type SLOReader interface {
 // Options configures a Console.
 type Options struct {
 	ClickHouse driver.Conn   // required
-	Database   string        // name of ClickHouse's database, for the tenant filter; required
 	SLO        SLOReader     // required
 	Alerts     Alerts        // required
 	Tenants    *tenant.Store // required
@@ -54,8 +53,6 @@ func New(o Options) (*Console, error) {
 	switch {
 	case o.ClickHouse == nil:
 		return nil, fmt.Errorf("cannot make a console: Options.ClickHouse is nil")
-	case o.Database == "":
-		return nil, fmt.Errorf("cannot make a console: Options.Database is empty")
 	case o.SLO == nil, o.Alerts == nil, o.Tenants == nil, o.Auth == nil:
 		return nil, fmt.Errorf("cannot make a console: Options.SLO, Alerts, Tenants and Auth must not be nil")
 	}
@@ -71,7 +68,7 @@ func New(o Options) (*Console, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	c := &Console{opts: o, store: &store{conn: o.ClickHouse, database: o.Database}, log: o.Logger.With("component", "dashboards"), now: time.Now}
+	c := &Console{opts: o, store: &store{conn: o.ClickHouse}, log: o.Logger.With("component", "dashboards"), now: time.Now}
 	c.fleet = &fleetCache{load: c.store.totalsAcrossTenants}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {

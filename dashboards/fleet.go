@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/nexis-limited/headroom/clickhouse"
 )
 
 // fleetTTL is how long totals over all tenants serve again: the pages refresh every 10 s, whoever looks at them.
@@ -29,7 +31,8 @@ type fleetEntry struct {
 // totals returns the totals of a preset range and product, at most fleetTTL old. The result is shared: do not change
 // it. Callers that come while a query runs wait for that one.
 func (f *fleetCache) totals(ctx context.Context, w window, product string) ([]tenantTotals, error) {
-	key := w.Name + "\x00" + product
+	confined, _ := clickhouse.Confined(ctx)
+	key := w.Name + "\x00" + product + "\x00" + confined // what one reader sees is not for another who may see less
 	f.mu.Lock()
 	e, ok := f.entries[key]
 	f.mu.Unlock()

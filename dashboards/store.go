@@ -12,30 +12,17 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
-	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/fault"
-	"github.com/nexis-limited/headroom/tenant"
 )
 
 // queryTimeout bounds one query. A panel that takes longer says so instead of holding the page.
 const queryTimeout = 5 * time.Second
 
 // store reads telemetry. Methods take a tenant and see no other, or say in their name that they cross tenants.
-type store struct {
-	conn     driver.Conn
-	database string
-}
+type store struct{ conn driver.Conn }
 
-// scoped returns a context whose queries see only rows of the tenant, the second wall behind their own condition.
-func (s *store) scoped(ctx context.Context, t tenant.ID) context.Context {
-	tables := []string{"latency_1m", "latency_1h", "trace_spans", "spans", "requests", "ingest_1m"}
-	for i := range tables {
-		tables[i] = s.database + "." + tables[i]
-	}
-	return clickhouse.TenantFilter(ctx, string(t), tables...)
-}
-
-// query runs a query and hands each row to scan.
+// query runs a query and hands each row to scan. The context says whose rows it may see, which is the second wall behind
+// the query's own condition.
 func (s *store) query(ctx context.Context, what, sql string, scan func(driver.Rows) error, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/tenant"
 )
 
@@ -43,7 +44,7 @@ func (s *store) totalsAcrossTenants(ctx context.Context, w window, product strin
 			AND (@product = '' OR product = @product)
 		GROUP BY tenant`
 	var list []tenantTotals
-	err := s.query(ctx, "the tenants", sql, func(rows driver.Rows) error {
+	err := s.query(clickhouse.AcrossTenants(ctx), "the tenants", sql, func(rows driver.Rows) error {
 		var r tenantTotals
 		var id string
 		var q []int16
@@ -61,7 +62,7 @@ func (s *store) totalsAcrossTenants(ctx context.Context, w window, product strin
 // product are in no filter: its empty value means all.
 func (s *store) productsAcrossTenants(ctx context.Context) ([]string, error) {
 	var list []string
-	err := s.query(ctx, "the products",
+	err := s.query(clickhouse.AcrossTenants(ctx), "the products",
 		`SELECT DISTINCT product FROM latency_1h WHERE hour >= now() - INTERVAL 30 DAY AND product != '' ORDER BY product`,
 		func(rows driver.Rows) error {
 			var p string
@@ -105,7 +106,7 @@ func (s *store) sparksAcrossTenants(ctx context.Context, w window, product strin
 			AND tenant IN @tenants AND (@product = '' OR product = @product)
 		GROUP BY tenant, point`
 	args := append(span(from, w.To), ch.Named("step", step), ch.Named("tenants", ids), ch.Named("product", product))
-	err := s.query(ctx, "the sparklines", sql, func(rows driver.Rows) error {
+	err := s.query(clickhouse.AcrossTenants(ctx), "the sparklines", sql, func(rows driver.Rows) error {
 		var id string
 		var point int64
 		var bucket int16
@@ -123,7 +124,7 @@ func (s *store) sparksAcrossTenants(ctx context.Context, w window, product strin
 // anyRequest reports whether any request of the tenant is stored, however old.
 func (s *store) anyRequest(ctx context.Context, id tenant.ID) (bool, error) {
 	found := false
-	err := s.query(ctx, "the tenant's first request", `SELECT 1 FROM latency_1h WHERE tenant = ? LIMIT 1`, func(driver.Rows) error {
+	err := s.query(clickhouse.InTenant(ctx, id), "the tenant's first request", `SELECT 1 FROM latency_1h WHERE tenant = ? LIMIT 1`, func(driver.Rows) error {
 		found = true
 		return nil
 	}, string(id))
@@ -133,7 +134,7 @@ func (s *store) anyRequest(ctx context.Context, id tenant.ID) (bool, error) {
 // anyRequestAcrossTenants reports whether any request was ever stored.
 func (s *store) anyRequestAcrossTenants(ctx context.Context) (bool, error) {
 	found := false
-	err := s.query(ctx, "the first request", `SELECT 1 FROM latency_1h LIMIT 1`, func(driver.Rows) error {
+	err := s.query(clickhouse.AcrossTenants(ctx), "the first request", `SELECT 1 FROM latency_1h LIMIT 1`, func(driver.Rows) error {
 		found = true
 		return nil
 	})

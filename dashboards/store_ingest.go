@@ -7,6 +7,7 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/tenant"
 )
 
@@ -35,7 +36,7 @@ func (i *ingest) scan(rows driver.Rows, first ...any) error {
 // ingest returns what was taken of one tenant over the window.
 func (s *store) ingest(ctx context.Context, t tenant.ID, w window) (ingest, error) {
 	in := ingest{Tenant: t}
-	err := s.query(s.scoped(ctx, t), "what the quota held back",
+	err := s.query(clickhouse.InTenant(ctx, t), "what the quota held back",
 		`SELECT `+ingestColumns+` FROM ingest_1m WHERE tenant = @tenant AND minute >= toDateTime(@from, 'UTC') AND minute < toDateTime(@to, 'UTC')`,
 		func(rows driver.Rows) error { return in.scan(rows) }, append(span(w.From, w.To), ch.Named("tenant", string(t)))...)
 	return in, err
@@ -50,7 +51,7 @@ func (s *store) ingestAcrossTenants(ctx context.Context, w window, over bool) ([
 		sql += ` HAVING sum(sampled_spans) + sum(refused_spans) + sum(refused_points) > 0`
 	}
 	var list []ingest
-	err := s.query(ctx, "who is over its quota", sql, func(rows driver.Rows) error {
+	err := s.query(clickhouse.AcrossTenants(ctx), "who is over its quota", sql, func(rows driver.Rows) error {
 		var in ingest
 		var id string
 		if err := in.scan(rows, &id); err != nil {

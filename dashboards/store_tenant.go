@@ -9,6 +9,7 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/tenant"
 )
 
@@ -44,7 +45,7 @@ func (s *store) series(ctx context.Context, t tenant.ID, q seriesQuery) ([]point
 		GROUP BY point`
 	args := append(span(w.From, w.To), ch.Named("tenant", string(t)), ch.Named("step", uint32(w.Step.Seconds())),
 		ch.Named("product", q.Product), ch.Named("service", q.Service), ch.Named("route", q.Route))
-	err := s.query(s.scoped(ctx, t), "the percentiles", sql, func(rows driver.Rows) error {
+	err := s.query(clickhouse.InTenant(ctx, t), "the percentiles", sql, func(rows driver.Rows) error {
 		var i int64
 		var p point
 		var buckets []int16
@@ -89,7 +90,7 @@ func (s *store) routes(ctx context.Context, t tenant.ID, w window, limit int) (t
 		LIMIT @limit`
 	args := append(span(w.From.Truncate(tr.Width), w.To), ch.Named("tenant", string(t)), ch.Named("limit", limit+1))
 	total.Latency = noLatency()
-	err = s.query(s.scoped(ctx, t), "the routes", sql, func(rows driver.Rows) error {
+	err = s.query(clickhouse.InTenant(ctx, t), "the routes", sql, func(rows driver.Rows) error {
 		var whole uint8
 		var names []string
 		var r routeTotals
@@ -134,7 +135,7 @@ func (s *store) failed(ctx context.Context, t tenant.ID, w window, limit int) ([
 	sql := "SELECT * FROM ((" + fmt.Sprintf(from, "trace_spans") + ") UNION ALL (" + fmt.Sprintf(from, "spans") + `))
 		ORDER BY ts DESC LIMIT @limit`
 	var list []failedRequest
-	err := s.query(s.scoped(ctx, t), "the failing requests", sql, func(rows driver.Rows) error {
+	err := s.query(clickhouse.InTenant(ctx, t), "the failing requests", sql, func(rows driver.Rows) error {
 		var r failedRequest
 		var took uint64
 		var trace string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/internal/testenv"
 	"github.com/nexis-limited/headroom/tenant"
@@ -30,7 +31,7 @@ type request struct {
 // insert writes requests as the collector does: the rollups fill themselves.
 func insert(t testing.TB, db *testenv.ClickHouse, list []request) {
 	t.Helper()
-	b, err := db.Conn.PrepareBatch(t.Context(), "INSERT INTO requests")
+	b, err := db.Owner.PrepareBatch(t.Context(), "INSERT INTO requests")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func nearestRank(d []time.Duration, level float64) float64 {
 
 func newTestStore(t testing.TB) (*store, *testenv.ClickHouse) {
 	db := testenv.NewClickHouse(t)
-	return &store{conn: db.Conn, database: db.Database}, db
+	return &store{conn: db.Conn}, db
 }
 
 // The promise of the histograms: percentiles within 1.1 % of the exact ones, whatever the shape.
@@ -183,7 +184,7 @@ func TestSeriesSumsToTotalsAndSeesOneTenantOnly(t *testing.T) {
 
 	// The second wall: without its own condition the query still sees one tenant.
 	var n uint64
-	if err := db.Conn.QueryRow(s.scoped(t.Context(), hostile), "SELECT sum(requests) FROM latency_1m").Scan(&n); err != nil {
+	if err := db.Conn.QueryRow(clickhouse.InTenant(t.Context(), hostile), "SELECT sum(requests) FROM latency_1m").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	if n != 360 {
@@ -218,11 +219,11 @@ func TestSeriesSumsToTotalsAndSeesOneTenantOnly(t *testing.T) {
 func TestFailedRequests(t *testing.T) {
 	s, db := newTestStore(t)
 	end := time.Now().UTC().Truncate(time.Minute)
-	b, err := db.Conn.PrepareBatch(t.Context(), "INSERT INTO trace_spans")
+	b, err := db.Owner.PrepareBatch(t.Context(), "INSERT INTO trace_spans")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Conn.Exec(t.Context(), `INSERT INTO spans (ts, trace_id, tenant, kind, error, status_message, attributes)
+	if err := db.Owner.Exec(t.Context(), `INSERT INTO spans (ts, trace_id, tenant, kind, error, status_message, attributes)
 		VALUES (?, 'abcdef0123456789', 'acme', 2, 1, 'of a former version', map('http.request.method', 'PUT'))`, end.Add(-10*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -257,13 +258,13 @@ func TestFailedRequests(t *testing.T) {
 
 func TestTranslateNamesWhatIsAway(t *testing.T) {
 	s, _ := newTestStore(t)
-	err := s.query(t.Context(), "a slow thing", "SELECT no_such_column", nil)
+	err := s.query(clickhouse.AcrossTenants(t.Context()), "a slow thing", "SELECT no_such_column", nil)
 	if err == nil || fault.Is(err, fault.Unavailable) {
 		t.Errorf("a broken query: %v, want an internal error", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	err = s.query(ctx, "a slow thing", "SELECT sleepEachRow(0.2) FROM numbers(20) SETTINGS max_block_size = 1",
+	err = s.query(clickhouse.AcrossTenants(ctx), "a slow thing", "SELECT sleepEachRow(0.2) FROM numbers(20) SETTINGS max_block_size = 1",
 		func(driver.Rows) error { return nil })
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a slow query: %v, want unavailable", err)

@@ -134,14 +134,14 @@ func TestEngineGoesOn(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.apply(t, yamlSLO("pay", "99.9"))
-	if err := e.ch.Conn.Exec(t.Context(), `TRUNCATE TABLE slo_objectives`); err != nil {
+	if err := e.ch.Owner.Exec(t.Context(), `TRUNCATE TABLE slo_objectives`); err != nil {
 		t.Fatal(err)
 	}
 	w := &watcher{fail: true, seen: make(chan alerting.Observation, 1)}
 	engine, reg, _ := e.start(t, w.as("it"))
 	until(t, "cycles fail", func() bool { return testutil.ToFloat64(engine.metrics.failures) > 1 })
 	var active uint64
-	if err := e.ch.Conn.QueryRow(t.Context(), `SELECT count() FROM slo_objectives FINAL WHERE active`).Scan(&active); err != nil || active != 1 {
+	if err := e.ch.Owner.QueryRow(t.Context(), `SELECT count() FROM slo_objectives FINAL WHERE active`).Scan(&active); err != nil || active != 1 {
 		t.Errorf("%d active objectives, %v", active, err)
 	}
 	var rs []request

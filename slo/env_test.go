@@ -31,7 +31,7 @@ func newEnv(t testing.TB) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.reader, err = NewReader(ReaderOptions{ClickHouse: e.ch.Conn, Database: e.ch.Database, Store: e.store, Plans: e.plans})
+	e.reader, err = NewReader(ReaderOptions{ClickHouse: e.ch.Conn, Store: e.store, Plans: e.plans})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ type request struct {
 
 func (e *env) insert(t testing.TB, requests ...request) {
 	t.Helper()
-	batch, err := e.ch.Conn.PrepareBatch(t.Context(), "INSERT INTO requests")
+	batch, err := e.ch.Owner.PrepareBatch(t.Context(), "INSERT INTO requests")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package slo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,6 @@ type Plans interface {
 // ReaderOptions are what a Reader needs. All but MaxAge are required.
 type ReaderOptions struct {
 	ClickHouse driver.Conn
-	Database   string // that the connection uses, for the second wall of tenant-scoped reads
 	Store      *Store
 	Plans      Plans
 	MaxAge     time.Duration // how old Snapshot's answer may be; 15 s by default, so that it lasts from one of the engine's to the next
@@ -32,23 +32,20 @@ type ReaderOptions struct {
 // Reader reads how SLOs stand. It is safe for concurrent use.
 type Reader struct {
 	o      ReaderOptions
-	flight singleflight.Group
+	flight singleflight.Group // by the changes and by who sees the same
 
-	mu      sync.Mutex // guards last and changes; never held across a query
-	last    *Snapshot
-	changes int // of definitions, as far as this process made them
+	mu      sync.Mutex           // guards last and changes; never held across a query
+	last    map[string]*Snapshot // by what those are confined to who may see it, see clickhouse.Confined
+	changes int                  // of definitions, as far as this process made them
 }
-
-// snapshotFlight names the evaluation that several callers wait for.
-const snapshotFlight = "snapshot"
 
 // evaluationTimeout bounds an evaluation that several callers wait for.
 const evaluationTimeout = 30 * time.Second
 
 // NewReader returns a reader over the rollups in the connection's database.
 func NewReader(o ReaderOptions) (*Reader, error) {
-	if o.ClickHouse == nil || o.Database == "" || o.Store == nil || o.Plans == nil {
-		return nil, fmt.Errorf("cannot make an SLO reader without ClickHouse, its database's name, store and plans")
+	if o.ClickHouse == nil || o.Store == nil || o.Plans == nil {
+		return nil, fmt.Errorf("cannot make an SLO reader without ClickHouse, store and plans")
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 15 * time.Second
@@ -56,15 +53,18 @@ func NewReader(o ReaderOptions) (*Reader, error) {
 	return &Reader{o: o}, nil
 }
 
-// Snapshot returns every SLO for every tenant, at most MaxAge old. It crosses tenants. Callers that come at once share
-// one evaluation; the result is shared and must not be changed.
+// Snapshot returns every SLO for every tenant, at most MaxAge old. It crosses tenants; for a context that is confined, those
+// that it sees, also in the numbers of the fleet. Callers that come at once and see the same share one evaluation; the
+// result is shared and must not be changed.
 func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
-	if s := r.cached(); s != nil {
+	key, _ := clickhouse.Confined(ctx)
+	s, changes := r.cached(key)
+	if s != nil {
 		return s, nil
 	}
 	// The evaluation serves all who wait, so the first one's leaving must not end it.
-	result := r.flight.DoChan(snapshotFlight, func() (any, error) {
-		if s := r.cached(); s != nil {
+	result := r.flight.DoChan(fmt.Sprint(changes, " ", key), func() (any, error) {
+		if s, _ := r.cached(key); s != nil {
 			return s, nil
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), evaluationTimeout)
@@ -82,22 +82,22 @@ func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 }
 
-func (r *Reader) cached() *Snapshot {
+// cached returns the last snapshot of those who are confined so, nil when it is too old, and how many changes there were.
+func (r *Reader) cached(key string) (*Snapshot, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last != nil && time.Since(r.last.At) < r.o.MaxAge {
-		return r.last
+	if s := r.last[key]; s != nil && time.Since(s.At) < r.o.MaxAge {
+		return s, r.changes
 	}
-	return nil
+	return nil, r.changes
 }
 
 // Forget makes the next Snapshot evaluate anew, also when an evaluation runs: after SLOs have changed.
 func (r *Reader) Forget() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.last = nil
 	r.changes++
-	r.mu.Unlock()
-	r.flight.Forget(snapshotFlight)
 }
 
 // Evaluate evaluates every SLO for every tenant as of now, which Snapshot then answers from. It crosses tenants.
@@ -118,17 +118,22 @@ func (r *Reader) Evaluate(ctx context.Context, now time.Time) (*Snapshot, error)
 		return nil, err
 	}
 	s := newSnapshot(defs, counts, plans, now)
+	key, _ := clickhouse.Confined(ctx)
 	r.mu.Lock()
-	if changes == r.changes && (r.last == nil || r.last.At.Before(s.At)) {
-		r.last = s
+	defer r.mu.Unlock()
+	if old := r.last[key]; changes == r.changes && (old == nil || old.At.Before(s.At)) {
+		if r.last == nil {
+			r.last = map[string]*Snapshot{}
+		}
+		maps.DeleteFunc(r.last, func(_ string, old *Snapshot) bool { return now.Sub(old.At) > r.o.MaxAge })
+		r.last[key] = s
 	}
-	r.mu.Unlock()
 	return s, nil
 }
 
 // countsOfAllTenants returns, for each definition by its place, the windows of every tenant that it has counts of.
 func (r *Reader) countsOfAllTenants(ctx context.Context, defs []Definition, now time.Time) ([]map[tenant.ID]windowCounts, error) {
-	return r.counts(ctx, defs, now, false)
+	return r.counts(clickhouse.AcrossTenants(ctx), defs, now, false)
 }
 
 func (r *Reader) counts(ctx context.Context, defs []Definition, now time.Time, oneTenant bool) ([]map[tenant.ID]windowCounts, error) {
@@ -185,8 +190,7 @@ func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.
 
 // tenantScope returns a context whose queries have the parameter tenant and see no other tenant's counts.
 func (r *Reader) tenantScope(ctx context.Context, t tenant.ID) context.Context {
-	ctx = clickhouse.TenantFilter(ctx, string(t), r.o.Database+".sli_1m", r.o.Database+".sli_1h")
-	return ch.Context(ctx, ch.WithParameters(ch.Parameters{"tenant": escapeParameter(string(t))}))
+	return ch.Context(clickhouse.InTenant(ctx, t), ch.WithParameters(ch.Parameters{"tenant": escapeParameter(string(t))}))
 }
 
 // escapeParameter writes a string as ClickHouse wants a query parameter's value: as in a tab-separated file.
@@ -225,7 +229,7 @@ func (r *Reader) days(ctx context.Context, name string, days int, now time.Time)
 	for i := range out {
 		out[i].Day = first.Add(time.Duration(i) * day)
 	}
-	ctx = ch.Context(ctx, ch.WithParameters(ch.Parameters{
+	ctx = ch.Context(clickhouse.AcrossTenants(ctx), ch.WithParameters(ch.Parameters{
 		"slo": name, "revision": fmt.Sprint(d.SLIRevision), "first": first.Format(time.DateTime), "last": now.UTC().Format(time.DateTime),
 	}))
 	rows, err := r.o.ClickHouse.Query(ctx, `

@@ -181,7 +181,7 @@ func TestRetriedInsertCountsOnce(t *testing.T) {
 			e.apply(t, yamlSLO("pay", "99.9")+yamlSLO("fast", "99", "threshold: 1s"))
 			exec := func(sql string) {
 				t.Helper()
-				if err := e.ch.Conn.Exec(t.Context(), sql); err != nil {
+				if err := e.ch.Owner.Exec(t.Context(), sql); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -191,7 +191,7 @@ func TestRetriedInsertCountsOnce(t *testing.T) {
 				ctx := ch.Context(t.Context(), ch.WithSettings(ch.Settings{
 					"insert_deduplication_token": "token-1", "deduplicate_blocks_in_dependent_materialized_views": 1, "async_insert": 0,
 				}))
-				return e.ch.Conn.Exec(ctx, `INSERT INTO requests
+				return e.ch.Owner.Exec(ctx, `INSERT INTO requests
 					SELECT toDateTime64('2026-11-23 10:00:00', 9, 'UTC') + number % 7200, 'shop', 't' || toString(number % 10),
 						's', '/', 'GET', '1', 200, number % 3 = 0, 1 FROM numbers(10000)`)
 			}
@@ -206,7 +206,7 @@ func TestRetriedInsertCountsOnce(t *testing.T) {
 			}
 			for _, table := range []string{"sli_1m", "sli_1h"} {
 				var good, total uint64
-				err := e.ch.Conn.QueryRow(t.Context(), "SELECT sum(good), sum(total) FROM "+table+" WHERE slo = 'pay'").Scan(&good, &total)
+				err := e.ch.Owner.QueryRow(t.Context(), "SELECT sum(good), sum(total) FROM "+table+" WHERE slo = 'pay'").Scan(&good, &total)
 				if err != nil || total != 10_000 || good != 6_666 {
 					t.Errorf("%s has %d good of %d (%v), want 6666 of 10000", table, good, total, err)
 				}
@@ -225,13 +225,13 @@ func TestEqualBatchesCountTwice(t *testing.T) {
 		ctx := ch.Context(t.Context(), ch.WithSettings(ch.Settings{
 			"insert_deduplication_token": fmt.Sprint("token-", i), "deduplicate_blocks_in_dependent_materialized_views": 1, "async_insert": 0,
 		}))
-		if err := e.ch.Conn.Exec(ctx, `INSERT INTO requests SELECT now64(9) - 7200, 'shop', 'acme', 's', '/', 'GET', '1', 200, 0, 1 FROM numbers(100)`); err != nil {
+		if err := e.ch.Owner.Exec(ctx, `INSERT INTO requests SELECT now64(9) - 7200, 'shop', 'acme', 's', '/', 'GET', '1', 200, 0, 1 FROM numbers(100)`); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, table := range []string{"sli_1m", "sli_1h"} {
 		var total uint64
-		if err := e.ch.Conn.QueryRow(t.Context(), "SELECT sum(total) FROM "+table).Scan(&total); err != nil || total != 500 {
+		if err := e.ch.Owner.QueryRow(t.Context(), "SELECT sum(total) FROM "+table).Scan(&total); err != nil || total != 500 {
 			t.Errorf("%s has %d requests (%v), want 500", table, total, err)
 		}
 	}

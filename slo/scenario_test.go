@@ -246,7 +246,7 @@ func (s *scenario) write(counts map[string]map[time.Time]Counts) {
 	// Two steps may well write the same rows, which ClickHouse would take for a repeated insert.
 	ctx := ch.Context(s.t.Context(), ch.WithSettings(ch.Settings{"insert_deduplication_token": fmt.Sprint(s.writes)}))
 	s.writes++
-	batch, err := s.ch.Conn.PrepareBatch(ctx, "INSERT INTO sli_1m")
+	batch, err := s.ch.Owner.PrepareBatch(ctx, "INSERT INTO sli_1m")
 	s.check(err)
 	for id, minutes := range counts {
 		for m, c := range minutes {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/postgres"
+	"github.com/nexis-limited/headroom/tenant"
 )
 
 // StoreOptions are what a Store needs. Pool, ClickHouse and Logger are required.
@@ -118,7 +120,11 @@ func applyOne(ctx context.Context, tx pgx.Tx, actor string, d Definition, dryRun
 		d.Name, d.Revision, d.SLIRevision, definition, actor); err != nil {
 		return c, err
 	}
-	return c, audit(ctx, tx, actor, "slo."+string(c.Action), d.Name, map[string]any{"revision": d.Revision, "changes": c.Fields})
+	var before any
+	if old != nil {
+		before = old
+	}
+	return c, tenant.Audit(ctx, tx, tenant.AuditEntry{Action: "slo." + string(c.Action), Resource: d.Name, Before: before, After: d, Actor: actor})
 }
 
 // Delete removes an SLO. Its history and its counts stay. The error is NotFound when there is none of this name.
@@ -142,7 +148,7 @@ func (s *Store) Delete(ctx context.Context, actor, name string) error {
 			name, last+1, old.SLIRevision, actor); err != nil {
 			return fmt.Errorf("cannot delete SLO %q: %w", name, err)
 		}
-		if err := audit(ctx, tx, actor, "slo.deleted", name, map[string]any{"revision": last + 1}); err != nil {
+		if err := tenant.Audit(ctx, tx, tenant.AuditEntry{Action: "slo.deleted", Resource: name, Before: old, Actor: actor}); err != nil {
 			return err
 		}
 		return raiseGeneration(ctx, tx)
@@ -158,7 +164,7 @@ func notFound(name string) error {
 	return fault.New(fault.NotFound, "there is no SLO named %q", name)
 }
 
-// List returns all SLOs as they stand, by name.
+// List returns all SLOs as they stand, by name. Of a context that is confined (see clickhouse.Confine), those that it sees.
 func (s *Store) List(ctx context.Context) ([]Definition, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT r.definition, r.revision, r.sli_revision, r.at
@@ -168,7 +174,7 @@ func (s *Store) List(ctx context.Context) ([]Definition, error) {
 		return nil, postgres.Translate(err)
 	}
 	defs, err := pgx.CollectRows(rows, scanDefinition)
-	return defs, postgres.Translate(err)
+	return slices.DeleteFunc(defs, func(d Definition) bool { return !d.confine(ctx) }), postgres.Translate(err)
 }
 
 // Get returns one SLO as it stands. The error is NotFound when there is none of this name.
@@ -177,7 +183,7 @@ func (s *Store) Get(ctx context.Context, name string) (*Definition, error) {
 	if err != nil {
 		return nil, postgres.Translate(err)
 	}
-	if d == nil {
+	if d == nil || !d.confine(ctx) {
 		return nil, notFound(name)
 	}
 	return d, nil
@@ -209,6 +215,9 @@ func (s *Store) History(ctx context.Context, name string) ([]Revision, error) {
 		}
 		if r.Definition != nil {
 			r.Definition.Revision, r.Definition.SLIRevision, r.Definition.AppliedAt = r.Revision, sli, r.At.UTC()
+			if !r.Definition.confine(ctx) {
+				return r, notFound(name)
+			}
 			r.Fields = diff(last, r.Definition)
 		}
 		last = r.Definition
@@ -262,13 +271,4 @@ func scanDefinition(row pgx.CollectableRow) (Definition, error) {
 	}
 	d.Revision, d.SLIRevision, d.AppliedAt = revision, sli, at.UTC()
 	return *d, nil
-}
-
-func audit(ctx context.Context, tx pgx.Tx, actor, action, object string, detail any) error {
-	_, err := tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, $4)`,
-		actor, action, object, detail)
-	if err != nil {
-		return fmt.Errorf("cannot write %s %q to the audit log: %w", action, object, err)
-	}
-	return nil
 }

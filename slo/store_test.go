@@ -102,7 +102,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("an SLO that comes back counts on: %+v, %v", d, err)
 	}
 
-	rows, err := e.pg.Pool.Query(ctx, `SELECT actor || ' ' || action FROM control.audit_log WHERE object = 'pay' ORDER BY id`)
+	rows, err := e.pg.Owner.Query(ctx, `SELECT actor || ' ' || action FROM control.audit_log WHERE resource_id = 'pay' ORDER BY id`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestSyncHeals(t *testing.T) {
 	active := func() string {
 		t.Helper()
 		var s string
-		err := e.ch.Conn.QueryRow(ctx, `SELECT arrayStringConcat(arraySort(groupArray(slo)), ' ') FROM slo_objectives FINAL WHERE active`).Scan(&s)
+		err := e.ch.Owner.QueryRow(ctx, `SELECT arrayStringConcat(arraySort(groupArray(slo)), ' ') FROM slo_objectives FINAL WHERE active`).Scan(&s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestSyncHeals(t *testing.T) {
 	exec(`UPDATE control.slos SET deleted_at = now() WHERE name = 'one'; UPDATE control.slo_generation SET generation = generation + 1`)
 	sync(true, "two")
 	sync(false, "two")
-	if err := e.ch.Conn.Exec(ctx, `TRUNCATE TABLE slo_objectives`); err != nil {
+	if err := e.ch.Owner.Exec(ctx, `TRUNCATE TABLE slo_objectives`); err != nil {
 		t.Fatal(err)
 	}
 	sync(true, "two")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/postgres"
 )
 
@@ -42,7 +43,7 @@ const syncTimeout = 15 * time.Second
 
 // Sync brings ClickHouse's copy of the objectives to PostgreSQL's state and reports whether it was behind.
 func (s *Store) Sync(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	ctx, cancel := context.WithTimeout(clickhouse.OwnWork(ctx), syncTimeout)
 	defer cancel()
 	var want uint64
 	if err := s.pool.QueryRow(ctx, `SELECT generation FROM control.slo_generation`).Scan(&want); err != nil {

@@ -25,7 +25,8 @@ import (
 type ClickHouse struct {
 	DSN      string
 	Database string
-	Conn     driver.Conn
+	Conn     driver.Conn // that headroom serves with: a query says for whom it is
+	Owner    driver.Conn // sees everything, to look from outside and to put things there
 }
 
 // Postgres is a migrated database of one test.
@@ -41,7 +42,7 @@ func NewClickHouse(t testing.TB) *ClickHouse {
 	base := dsn(t, "HEADROOM_CLICKHOUSE")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	admin, err := clickhouse.Open(base)
+	admin, err := clickhouse.OpenOwner(base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,16 +58,21 @@ func NewClickHouse(t testing.TB) *ClickHouse {
 	if err != nil {
 		t.Fatal(err)
 	}
+	owner, err := clickhouse.OpenOwner(d)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_ = conn.Close()
+		_ = owner.Close()
 		if err := admin.Exec(ctx, "DROP DATABASE "+name+" SYNC"); err != nil {
 			t.Errorf("cannot drop database %q: %v", name, err)
 		}
 		_ = admin.Close()
 	})
-	return &ClickHouse{DSN: d, Database: name, Conn: conn}
+	return &ClickHouse{DSN: d, Database: name, Conn: conn, Owner: owner}
 }
 
 // NewPostgres makes a migrated PostgreSQL database that is dropped when the test ends.

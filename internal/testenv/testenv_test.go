@@ -9,7 +9,7 @@ import (
 func TestDatabasesAreFreshAndMigrated(t *testing.T) {
 	ch, pg := testenv.NewClickHouse(t), testenv.NewPostgres(t)
 	var tables uint64
-	if err := ch.Conn.QueryRow(t.Context(), `SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'requests'`).Scan(&tables); err != nil {
+	if err := ch.Owner.QueryRow(t.Context(), `SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'requests'`).Scan(&tables); err != nil {
 		t.Fatal(err)
 	}
 	if tables != 1 {
