@@ -23,6 +23,7 @@ import (
 // last good state until the databases answer.
 func (a *app) buildReaders() error {
 	a.keys, a.tenants = tenant.NewKeys(a.pool), tenant.NewStore(a.pool)
+	a.deleted = tenant.NewDeleted(a.pool)
 	a.auth = web.NewAuth(a.keys, a.pool)
 	var err error
 	if a.schemas, err = tenant.NewSchemas(a.pool, a.owner); err != nil {
@@ -56,6 +57,9 @@ func (a *app) buildReaders() error {
 // alerting before the engine that tells it, the engine before the collector that feeds it.
 func (a *app) build() error {
 	a.life.run("keys", stopBound, func(ctx context.Context) error { return a.keys.Run(ctx, a.Logger, a.owner) })
+	if err := a.buildDepartures(); err != nil {
+		return err
+	}
 	if a.has(RoleStatusPage) && !a.external {
 		a.life.run("status page", stopBound, a.status.Run)
 	}
@@ -88,7 +92,7 @@ func (a *app) build() error {
 		if a.collector, err = collector.New(collector.Options{
 			ClickHouseDSN: a.ClickHouse, Dir: filepath.Join(a.Data, "spool"), Auth: a.keys, Logger: a.Logger, MaxSpool: a.MaxSpoolBytes,
 			MaxSpoolAge: a.MaxSpoolAge, KeepQuarantine: a.KeepQuarantine,
-			Quotas: quotas, Plans: a.tenants,
+			Quotas: quotas, Plans: a.tenants, Deleted: a.deleted,
 		}); err != nil {
 			return err
 		}

@@ -78,6 +78,9 @@ type app struct {
 	tenants *tenant.Store
 	members *tenant.Members
 	schemas *tenant.Schemas
+
+	deleted    *tenant.Deleted
+	departures *tenant.Departures // nil where nobody deletes: without the console
 	auth    *web.Auth
 
 	collector *collector.Collector

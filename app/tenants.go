@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/slo"
 	"github.com/nexis-limited/headroom/tenant"
 	"github.com/nexis-limited/headroom/web"
@@ -28,4 +29,20 @@ func (a *app) targetsOf(ctx context.Context, id tenant.ID, plan tenant.Plan) ([]
 		targets[i] = web.SLOTarget{SLO: d.Name, Target: float64(d.TargetFor(id, cmp.Or(plan, tenant.Starter))) / 10_000, Window: slo.Shorthand(d.Window)}
 	}
 	return targets, nil
+}
+
+// buildDepartures lets deletions of tenants be known here, and go on where the console is.
+func (a *app) buildDepartures() error {
+	a.life.run("deleted tenants", stopBound, func(ctx context.Context) error { return a.deleted.Run(ctx, a.Logger, a.owner) })
+	if !a.has(RoleConsole) {
+		return nil
+	}
+	ch, err := clickhouse.OpenHTTP(a.ClickHouse)
+	if err != nil {
+		return err
+	}
+	a.life.onStop("ClickHouse's HTTP connections", stopBound, func(context.Context) error { ch.Close(); return nil })
+	a.departures = tenant.NewDepartures(a.pool, a.owner, ch, a.tenants, a.keys, a.Logger)
+	a.life.run("departures", stopBound, a.departures.Run)
+	return nil
 }

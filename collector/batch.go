@@ -49,6 +49,7 @@ type committer struct {
 	wake    chan struct{} // something waits
 	enough  chan struct{} // maxBatch is reached
 	free    chan *columns
+	flush   chan flushed // see departed
 	rate    rate
 
 	// Of run.
@@ -61,7 +62,7 @@ func newCommitter(sp *spool, w *window, named *namedSeries, opts decodeOptions, 
 	words := newMapped()
 	c := &committer{
 		spool: sp, window: w, named: named,
-		wake: make(chan struct{}, 1), enough: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), enough: make(chan struct{}, 1), flush: make(chan flushed),
 		free: make(chan *columns, 2*lanes), blocks: make([][]byte, lanes*int(tables)),
 	}
 	for range lanes {
@@ -197,6 +198,11 @@ func (c *committer) run(ctx context.Context) {
 			case <-ctx.Done():
 			}
 			c.commit(time.Now(), false)
+		case f := <-c.flush:
+			c.commit(time.Now(), false)
+			c.spool.seal()
+			c.spool.begins(f.generation)
+			close(f.done)
 		case <-tick.C:
 			c.window.expire(time.Now())
 		case <-ctx.Done():

@@ -12,12 +12,17 @@ import (
 func (d *decoder) tenantOf(text []byte) (tenant.ID, error) {
 	bound := d.from.Tenant
 	if len(text) == 0 {
+		if d.departed.refuses(bound) {
+			return "", errDeleted(bound)
+		}
 		return bound, nil // Untagged when the key is not bound
 	}
 	id, err := tenant.ParseID(viewString(text))
 	switch {
 	case err != nil:
 		return "", err
+	case d.departed.refuses(id):
+		return "", errDeleted(id)
 	case bound == tenant.Untagged:
 		return d.admitTenant(id), nil
 	case id != bound:

@@ -31,6 +31,8 @@ type Options struct {
 	Quotas tenant.Quotas // what tenants and API keys may send; tenant.DefaultQuotas()
 	Plans  Plans         // which plan each tenant has; without it, nobody has one
 
+	Deleted Departures // which tenants were deleted; without it, nobody was
+
 	TenantAttributes []string      // names of the attribute that holds the tenant id, the first found wins; tenant.id
 	TenantLabels     []string      // the same of remote-write, for labels; tenant_id, tenant
 	Retention        time.Duration // spans that started earlier are refused; 30 days
@@ -133,6 +135,7 @@ type Collector struct {
 	zstd      zstdDecoders
 	unpacking *gate // a place for each decoder
 	limiter   *limiter
+	departed  *departed    // nil without Options.Deleted
 	memory    *memory      // of bodies that are not acknowledged
 	decoding  *gate        // a place for each lane
 	fromJSONs *gate        // one place: JSON takes many times its size while it is turned into protobuf
@@ -174,6 +177,10 @@ func New(o Options) (*Collector, error) {
 	c.committer.linger, c.committer.sealAfter, c.committer.maxBatch, c.committer.patience = o.Linger, o.SealAfter, maxBatch, o.AckTimeout
 	c.inserter = newInserter(cfg)
 	c.writer = &writer{spool: sp, insert: c.inserter.insert, timeout: o.InsertTimeout, log: o.Logger, tokenLife: tokenLife, maxDays: maxDays(o.Retention)}
+	if o.Deleted != nil {
+		c.departed = c.newDeparted()
+		c.writer.dropped, c.writer.without = c.departed.dropped, c.inserter.without
+	}
 	c.handler = c.routes()
 	return c, nil
 }
@@ -195,7 +202,12 @@ func (c *Collector) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
-	wg.Go(func() { c.writer.run(writing) })
+	wg.Go(func() { c.departed.run(writing) })
+	wg.Go(func() {
+		if c.departed.await(writing) {
+			c.writer.run(writing)
+		}
+	})
 	wg.Go(func() { c.keepHouse(ctx) })
 	wg.Go(func() { c.limiter.run(writing) })
 	wg.Go(func() { c.learnNames(writing) })

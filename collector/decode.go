@@ -44,6 +44,8 @@ type decoder struct {
 
 	limits spanLimits
 
+	departed *departed // nil when nobody can be deleted
+
 	oldest, newest uint64 // bounds of a span's start and end, Unix nanoseconds
 	expanded       int    // bytes of what metrics' points share, so far
 
@@ -358,7 +360,7 @@ func (d *decoder) check() (tenant.ID, bool) {
 	}
 	id, err := d.tenantOf(text) // lives until the span's row is appended
 	if err != nil {
-		d.out.reject(badTenant, func() error { return err })
+		d.out.reject(badTenantReason(err), func() error { return publicTenantError(err) })
 		return "", false
 	}
 	return id, true

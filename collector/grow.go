@@ -128,8 +128,16 @@ func (s *spool) create(now time.Time) error {
 	s.mu.Lock()
 	s.bytes += seg.size
 	s.opened = now
+	seg.seen, s.openSeen = s.seen, s.seen
 	s.mu.Unlock()
 	return nil
+}
+
+// begins notes which deletions of tenants are known when a segment is begun from now on.
+func (s *spool) begins(seen int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = seen
 }
 
 // seal ends the open segment, if there is one, and hands it to the writer; one that could not be cut, once it can be. The

@@ -46,6 +46,9 @@ func (c *Collector) ingest(req request) (answer, error) {
 	// client's request is remembered.
 	err := c.spool.refusal(now)
 	if err == nil {
+		err = c.departed.refusal()
+	}
+	if err == nil {
 		err = c.limiter.keys.admit(req.from.KeyID, req.from.Name, len(req.body), c.limiter.time(now))
 	}
 	if err != nil {

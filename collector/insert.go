@@ -87,9 +87,13 @@ var insertSettings = map[string]string{
 // insert sends the blocks as one insert into the table. It may be repeated with the same token and blocks. Once it has
 // returned, nothing reads the blocks any more.
 func (in *inserter) insert(ctx context.Context, t table, token string, blocks [][]byte) error {
+	return in.send(ctx, t, in.queries[t], token, blocks)
+}
+
+func (in *inserter) send(ctx context.Context, t table, query, token string, blocks [][]byte) error {
 	q := url.Values{
 		"database":                   {in.cfg.Options.Auth.Database},
-		"query":                      {in.queries[t]},
+		"query":                      {query},
 		"insert_deduplication_token": {token},
 	}
 	for k, v := range insertSettings {

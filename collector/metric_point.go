@@ -179,7 +179,7 @@ func (d *decoder) settle() bool {
 	}
 	id, err := d.tenantOf(text)
 	if err != nil {
-		d.out.reject(badTenant, func() error { return err })
+		d.out.reject(badTenantReason(err), func() error { return publicTenantError(err) })
 		return false
 	}
 	product := d.productOf(m.from.product)

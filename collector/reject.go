@@ -27,11 +27,12 @@ const (
 	badLabels // of a series
 	tooMany   // points of a request
 	badProduct
+	deletedTenant
 	reasons // how many there are
 )
 
 var reasonNames = [reasons]string{"trace_id", "span_id", "end_before_start", "in_future", "too_old", "tenant_id", "over_quota",
-	"name", "time", "value", "temporality", "histogram", "labels", "batch_size", "product"}
+	"name", "time", "value", "temporality", "histogram", "labels", "batch_size", "product", "deleted_tenant"}
 
 // outcome is what became of what a request carries.
 type outcome struct {

@@ -34,6 +34,8 @@ type spool struct {
 	queue    []*segment // sealed, the oldest first
 	bytes    int64
 	opened   time.Time // when the open segment began; zero without one
+	seen     int64     // of the segments that are begun now
+	openSeen int64     // of the open segment
 	ready    chan struct{}
 
 	quarantineBytes, quarantineFiles atomic.Int64
@@ -62,6 +64,7 @@ type segment struct {
 	spans   int   // while it is open
 	days    int   // at most so many days are in it, so many partitions of each table get a block of it; 0 when unknown
 	torn    bool  // it may end in a torn write, which could not be cut off at the start
+	seen    int64 // the generation of deletions that was known when it was begun; 0 when an earlier process did, see departed
 	kept    bool  // it is damaged and lies in the quarantine as it was, but its whole records are not in its place yet
 
 	// Of the writer.

@@ -15,8 +15,11 @@ import (
 // because ClickHouse refuses it or ends over it, or the disk does not give it back, the others go first and it is tried
 // again later.
 type writer struct {
-	spool   *spool
-	insert  func(ctx context.Context, t table, token string, blocks [][]byte) error
+	spool  *spool
+	insert func(ctx context.Context, t table, token string, blocks [][]byte) error
+	// dropped returns the tenants of which a segment's rows are left out, for which without gives an insert.
+	dropped func(seg *segment) []string
+	without func(tenants []string) func(ctx context.Context, t table, token string, blocks [][]byte) error
 	timeout time.Duration // for the first attempt at an insert
 	log     *slog.Logger
 	// tokenLife is after how many blocks of others a segment may not be tried again.
@@ -222,6 +225,12 @@ func (w *writer) lacking(seg *segment, c contents) (lacking tableSet) {
 // in table by table: ClickHouse may have the memory for that.
 func (w *writer) insertTables(ctx context.Context, seg *segment, c contents, lacking tableSet) error {
 	timeout := w.timeout << min(seg.unanswered, 4) // one that takes long takes longer when it has to be begun again
+	insert := w.insert
+	if w.dropped != nil {
+		if gone := w.dropped(seg); len(gone) > 0 {
+			insert = w.without(gone)
+		}
+	}
 	var (
 		wg    sync.WaitGroup
 		errs  [tables]error
@@ -236,7 +245,7 @@ func (w *writer) insertTables(ctx context.Context, seg *segment, c contents, lac
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			blocks, rows := c.blocks(t)
-			if errs[t] = w.insert(ctx, t, seg.id.token(t), blocks); errs[t] == nil {
+			if errs[t] = insert(ctx, t, seg.id.token(t), blocks); errs[t] == nil {
 				metrics.insertedRows[t].Add(rows)
 			}
 		})

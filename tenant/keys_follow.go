@@ -165,7 +165,7 @@ func (k *Keys) Run(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool) 
 	log = log.With("component", "keys")
 	changed := make(chan struct{}, 1)
 	var parts sync.WaitGroup
-	parts.Go(func() { listen(ctx, log, direct, changed) })
+	parts.Go(func() { listen(ctx, log, direct, KeyChannel, KeyListener, changed) })
 	parts.Go(func() { k.recordUses(ctx, log) })
 	defer parts.Wait()
 
@@ -191,13 +191,13 @@ func (k *Keys) Run(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool) 
 	}
 }
 
-// listen keeps a session of its own that PostgreSQL notifies of changes: one of a pool belongs to somebody else when the
+// listen keeps a session of its own, of the given application_name, that PostgreSQL notifies of changes on a channel: one of a pool belongs to somebody else when the
 // notification comes.
-func listen(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool, changed chan<- struct{}) {
+func listen(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool, channel, name string, changed chan<- struct{}) {
 	pause := minListenPause
 	for {
 		began := time.Now()
-		err := hear(ctx, direct, changed)
+		err := hear(ctx, direct, channel, name, changed)
 		if ctx.Err() != nil {
 			return
 		}
@@ -205,7 +205,7 @@ func listen(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool, changed
 			pause = minListenPause
 		}
 		keyListensEnded.Inc()
-		log.Debug("the session that listens for changes of API keys ended, trying again", "error", err, "delay", pause)
+		log.Debug("the session that listens for changes ended, trying again", "channel", channel, "error", err, "delay", pause)
 		select {
 		case <-ctx.Done():
 			return
@@ -215,9 +215,9 @@ func listen(ctx context.Context, log *slog.Logger, direct *pgxpool.Pool, changed
 	}
 }
 
-func hear(ctx context.Context, direct *pgxpool.Pool, changed chan<- struct{}) error {
+func hear(ctx context.Context, direct *pgxpool.Pool, channel, name string, changed chan<- struct{}) error {
 	cfg := direct.Config().ConnConfig
-	cfg.RuntimeParams["application_name"] = KeyListener
+	cfg.RuntimeParams["application_name"] = name
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
@@ -227,7 +227,7 @@ func hear(ctx context.Context, direct *pgxpool.Pool, changed chan<- struct{}) er
 		defer cancel()
 		_ = conn.Close(ctx) // the session is over either way
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+KeyChannel); err != nil {
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
 	for {

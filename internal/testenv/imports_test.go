@@ -15,14 +15,14 @@ const module = "github.com/nexis-limited/headroom"
 // allowed says which of our packages each package may import, and so draws the one direction of imports:
 // cmd → app → features → tenant, web → clickhouse, postgres → fault, migrations → standard library.
 var allowed = map[string][]string{
-	"fault":      {},                                  // the ground: everything may import it, so it may import nothing
-	"migrations": {},                                  // SQL and how to run it, the same for both databases
-	"clickhouse": {"migrations"},                      // connects and migrates; no domain SQL, so no domain package
-	"postgres":   {"fault", "migrations"},             // as clickhouse, and translates errors to kinds
-	"tenant":     {"fault", "postgres", "migrations"}, // who a tenant is, and its schema; features build on it
-	"web":        {"fault", "postgres", "tenant"},     // who calls; knows identities, no feature
-	"web/theme":  {},                                  // looks only
-	"engines":    {},                                  // could serve another product: knows no tenant, no SLO
+	"fault":      {},                                                // the ground: everything may import it, so it may import nothing
+	"migrations": {},                                                // SQL and how to run it, the same for both databases
+	"clickhouse": {"migrations"},                                    // connects and migrates; no domain SQL, so no domain package
+	"postgres":   {"fault", "migrations"},                           // as clickhouse, and translates errors to kinds
+	"tenant":     {"fault", "postgres", "migrations", "clickhouse"}, // who a tenant is, its schema, how it leaves; features build on it
+	"web":        {"fault", "postgres", "tenant"},                   // who calls; knows identities, no feature
+	"web/theme":  {},                                                // looks only
+	"engines":    {},                                                // could serve another product: knows no tenant, no SLO
 
 	"collector":      {"fault", "tenant", "clickhouse"},                   // must work whatever the features do
 	"alerting":       {"fault", "tenant", "postgres", "web", "web/theme"}, // knows events, not SLOs; numbers look alike everywhere
