@@ -99,14 +99,16 @@ func (s *Service) Ack(ctx context.Context, actor, id string) (*Alert, error) {
 		case Resolved:
 			return fault.New(fault.Conflict, "alert %q is resolved", id)
 		}
-		at := time.Now().UTC().Truncate(time.Microsecond)
+		at, was := time.Now().UTC().Truncate(time.Microsecond), a.State
 		a.State, a.AckedBy, a.AckedAt = Acknowledged, actor, &at
 		a.tell(acknowledged, a.notifiedAt)
 		if err := save(ctx, tx, a, false); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object) VALUES ($1, 'alert.acknowledge', $2)`, actor, id); err != nil {
-			return fmt.Errorf("cannot write the audit log: %w", err)
+		err = tenant.Audit(ctx, tx, tenant.AuditEntry{Action: "alert.acknowledge", Resource: id, Before: map[string]any{"state": was, "rule": a.Rule},
+			After: map[string]any{"state": a.State, "rule": a.Rule}, Actor: actor})
+		if err != nil {
+			return err
 		}
 		return s.notify(ctx, tx, a, acknowledged, names)
 	})

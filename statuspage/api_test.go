@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5"
 
+	"github.com/nexis-limited/headroom/postgres"
 	"github.com/nexis-limited/headroom/tenant"
 	"github.com/nexis-limited/headroom/web"
 )
@@ -186,7 +188,9 @@ func TestIncidentsAPI(t *testing.T) {
 	}
 
 	var log string
-	err := e.pool.QueryRow(t.Context(), `SELECT string_agg(actor || ' ' || action, ', ' ORDER BY id) FROM control.audit_log WHERE object = $1`, id).Scan(&log)
+	err := postgres.AcrossTenants(t.Context(), e.pool, func(tx pgx.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT string_agg(actor || ' ' || action, ', ' ORDER BY id) FROM control.audit_log WHERE resource_id = $1`, id).Scan(&log)
+	})
 	if want := "ops-key incident.open, " + strings.Repeat("ops-key incident.update, ", 5) + "ops-key incident.change"; err != nil || log != want {
 		t.Errorf("audit log: %q, %v; want %q", log, err, want)
 	}

@@ -111,6 +111,10 @@ func (s *Service) storeEntry(ctx context.Context, actor string, e Entry, replace
 		return Entry{}, err
 	}
 	err := postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
+		before, err := lockRow[Entry](ctx, tx, `SELECT `+entryColumns+` FROM control.changelog_entries WHERE id = $1 FOR UPDATE`, e.ID)
+		if err != nil {
+			return fmt.Errorf("cannot read changelog entry %q: %w", e.ID, err)
+		}
 		rows, err := tx.Query(ctx, `
 			INSERT INTO control.changelog_entries AS e (id, title, body, type, product, version, published_at, effective_at)
 			VALUES ($1, $2, $3, $4, $5, $6, COALESCE($7::timestamptz, now()), $8)
@@ -135,7 +139,7 @@ func (s *Service) storeEntry(ctx context.Context, actor string, e Entry, replace
 			return &fault.Error{Kind: fault.Conflict, Field: "id", Value: e.ID, Message: "is taken by another entry"}
 		}
 		e = stored[0]
-		return audit(ctx, tx, actor, "changelog.put", e.ID, e)
+		return audit(ctx, tx, actor, "changelog.put", e.ID, before, e)
 	})
 	if err != nil {
 		return Entry{}, err
@@ -147,14 +151,14 @@ func (s *Service) storeEntry(ctx context.Context, actor string, e Entry, replace
 // DeleteEntry deletes an entry.
 func (s *Service) DeleteEntry(ctx context.Context, actor, id string) error {
 	err := postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `DELETE FROM control.changelog_entries WHERE id = $1`, id)
+		before, err := lockRow[Entry](ctx, tx, `DELETE FROM control.changelog_entries WHERE id = $1 RETURNING `+entryColumns, id)
 		if err != nil {
 			return fmt.Errorf("cannot delete changelog entry %q: %w", id, err)
 		}
-		if tag.RowsAffected() == 0 {
+		if before == nil {
 			return notFound("changelog entry", id)
 		}
-		return audit(ctx, tx, actor, "changelog.delete", id, nil)
+		return audit(ctx, tx, actor, "changelog.delete", id, before, nil)
 	})
 	if err == nil {
 		s.changed()

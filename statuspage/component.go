@@ -122,6 +122,10 @@ func (s *Service) storeComponent(ctx context.Context, actor string, c Component,
 		if count >= maxComponents {
 			return fault.New(fault.Conflict, "there are %d components already, and a page of more helps nobody", count)
 		}
+		before, err := lockRow[Component](ctx, tx, `SELECT `+componentColumns+` FROM control.components WHERE id = $1 FOR UPDATE`, c.ID)
+		if err != nil {
+			return fmt.Errorf("cannot read component %q: %w", c.ID, err)
+		}
 		rows, err := tx.Query(ctx, `
 			INSERT INTO control.components AS c (id, name, description, group_name, position, product, slos, visible, manual_status)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -149,7 +153,7 @@ func (s *Service) storeComponent(ctx context.Context, actor string, c Component,
 			return &fault.Error{Kind: fault.Conflict, Field: "id", Value: c.ID, Message: "is taken by another component"}
 		}
 		c = stored[0]
-		return audit(ctx, tx, actor, "component.put", c.ID, c)
+		return audit(ctx, tx, actor, "component.put", c.ID, before, c)
 	})
 	if err != nil {
 		return Component{}, err
@@ -172,14 +176,14 @@ func (s *Service) DeleteComponent(ctx context.Context, actor, id string) error {
 			return &fault.Error{Kind: fault.Conflict, Field: "id", Value: id,
 				Message: fmt.Sprintf("is named by %d incidents; set visible to false instead", named)}
 		}
-		tag, err := tx.Exec(ctx, `DELETE FROM control.components WHERE id = $1`, id)
+		before, err := lockRow[Component](ctx, tx, `DELETE FROM control.components WHERE id = $1 RETURNING `+componentColumns, id)
 		if err != nil {
 			return fmt.Errorf("cannot delete component %q: %w", id, err)
 		}
-		if tag.RowsAffected() == 0 {
+		if before == nil {
 			return notFound("component", id)
 		}
-		return audit(ctx, tx, actor, "component.delete", id, nil)
+		return audit(ctx, tx, actor, "component.delete", id, before, nil)
 	})
 	if err == nil {
 		s.changed()

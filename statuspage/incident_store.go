@@ -127,7 +127,7 @@ func (s *Service) OpenIncident(ctx context.Context, actor string, n NewIncident)
 		if err := insertUpdate(ctx, tx, i.Updates[0]); err != nil {
 			return err
 		}
-		return audit(ctx, tx, actor, "incident.open", i.ID, i)
+		return audit(ctx, tx, actor, "incident.open", i.ID, nil, i)
 	})
 	if err != nil {
 		return Incident{}, err
@@ -176,11 +176,12 @@ func (s *Service) AddUpdate(ctx context.Context, actor, id string, n NewUpdate) 
 		if err := insertUpdate(ctx, tx, u); err != nil {
 			return err
 		}
+		was := in.Status
 		in.Updates = append([]IncidentUpdate{u}, in.Updates...)
 		in.follow()
 		in.UpdatedAt = now
 		i = *in
-		return audit(ctx, tx, actor, "incident.update", id, u)
+		return audit(ctx, tx, actor, "incident.update", id, map[string]any{"name": in.Name, "status": was}, u)
 	})
 	return i, err
 }
@@ -213,10 +214,9 @@ func (s *Service) ChangeIncident(ctx context.Context, actor, id string, c Incide
 		}
 		in.UpdatedAt = now
 		i = *in
-		return audit(ctx, tx, actor, "incident.change", id, map[string]any{
-			"before": map[string]any{"name": was.Name, "impact": was.Impact, "started_at": was.StartedAt},
-			"after":  map[string]any{"name": in.Name, "impact": in.Impact, "started_at": in.StartedAt},
-		})
+		return audit(ctx, tx, actor, "incident.change", id,
+			map[string]any{"name": was.Name, "impact": was.Impact, "started_at": was.StartedAt},
+			map[string]any{"name": in.Name, "impact": in.Impact, "started_at": in.StartedAt})
 	})
 	return i, err
 }

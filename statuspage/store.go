@@ -3,7 +3,6 @@ package statuspage
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/postgres"
+	"github.com/nexis-limited/headroom/tenant"
 )
 
 // querier is a pool or a transaction.
@@ -25,21 +25,23 @@ type querier interface {
 // randomID returns 12 characters of a-z and 2-7: 60 bits, so that nobody finds an incident by trying.
 func randomID() string { return strings.ToLower(rand.Text()[:12]) }
 
-// audit records who did what; it belongs into the transaction of the change.
-func audit(ctx context.Context, tx pgx.Tx, actor, action, object string, detail any) error {
-	if detail == nil {
-		detail = struct{}{}
-	}
-	b, err := json.Marshal(detail)
+// audit records who did what; it belongs into the transaction of the change. Before and after are the resource, nil for
+// none.
+func audit(ctx context.Context, tx pgx.Tx, actor, action, id string, before, after any) error {
+	return tenant.Audit(ctx, tx, tenant.AuditEntry{Action: action, Resource: id, Before: before, After: after, Actor: actor})
+}
+
+// lockRow runs a query for one row by its id, and returns nil when there is none.
+func lockRow[T any](ctx context.Context, tx pgx.Tx, sql, id string) (*T, error) {
+	rows, err := tx.Query(ctx, sql, id)
 	if err != nil {
-		return fmt.Errorf("cannot encode the audit entry of %s: %w", action, err)
+		return nil, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, $4)`,
-		actor, action, object, b)
-	if err != nil {
-		return fmt.Errorf("cannot write the audit entry of %s: %w", action, err)
+	found, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[T])
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
-	return nil
+	return found[0], nil
 }
 
 func notFound(what, id string) error {

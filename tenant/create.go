@@ -68,14 +68,11 @@ func (o *Onboarding) Create(ctx context.Context, actor string, n NewTenant) (Onb
 		if out.Key, err = insertKey(ctx, tx, actor, key, out.KeyText, nil); err != nil {
 			return err
 		}
-		if err := auditKey(ctx, tx, actor, "key.create", out.Key); err != nil {
+		if err := auditKey(ctx, tx, actor, "key.create", nil, &out.Key); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `
-			INSERT INTO control.audit_log (actor, action, object, detail)
-			VALUES ($1, 'tenant.create', $2, jsonb_build_object('name', $3::text, 'plan', $4::text, 'returned', $5::bool))`,
-			actor, t.ID, t.Name, t.Plan, out.Returned)
-		return err
+		return Audit(ctx, tx, AuditEntry{Action: "tenant.create", Resource: string(t.ID), Tenant: t.ID, Actor: actor,
+			After: map[string]any{"name": t.Name, "plan": t.Plan, "returned": out.Returned}})
 	})
 	if err != nil {
 		return Onboarded{}, err

@@ -136,7 +136,7 @@ func (k *Keys) store(ctx context.Context, actor string, n NewKey, text string) (
 		if key, err = insertKey(ctx, tx, actor, n, text, nil); err != nil {
 			return err
 		}
-		return auditKey(ctx, tx, actor, "key.create", key)
+		return auditKey(ctx, tx, actor, "key.create", nil, &key)
 	})
 	if err != nil {
 		return Key{}, err
@@ -168,17 +168,27 @@ func insertKey(ctx context.Context, tx pgx.Tx, actor string, n NewKey, text stri
 	return key, nil
 }
 
-// auditKey writes what was done to a key, with what the key may do. Its secret is not among that.
-func auditKey(ctx context.Context, tx pgx.Tx, actor, action string, key Key) error {
-	_, err := tx.Exec(ctx, `
-		INSERT INTO control.audit_log (actor, action, object, detail)
-		VALUES ($1, $2, $3, jsonb_strip_nulls(jsonb_build_object('name', $4::text, 'scopes', $5::text[], 'tenant', nullif($6, ''),
-			'product', nullif($7, ''), 'expires_at', $8::timestamptz, 'replaces', nullif($9, ''))))`,
-		actor, action, key.Prefix, key.Name, key.Scopes, key.Tenant, key.Product, key.ExpiresAt, key.Replaces)
-	if err != nil {
-		return fmt.Errorf("cannot write %s of %q to the audit log: %w", action, key.Prefix, err)
+// keyAudit is what the audit log has of a key: what it may do, not its secret.
+type keyAudit struct {
+	Name      string     `json:"name"`
+	Scopes    []Scope    `json:"scopes"`
+	Tenant    ID         `json:"tenant,omitempty"`
+	Product   string     `json:"product,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	Replaces  string     `json:"replaces,omitempty"`
+}
+
+func auditedKey(k *Key) any {
+	if k == nil {
+		return nil
 	}
-	return nil
+	return keyAudit{k.Name, k.Scopes, k.Tenant, k.Product, k.ExpiresAt, k.RevokedAt, k.Replaces}
+}
+
+// auditKey writes what was done to a key: what it was before, nil for a new one, and what it is now.
+func auditKey(ctx context.Context, tx pgx.Tx, actor, action string, before, after *Key) error {
+	return Audit(ctx, tx, AuditEntry{Action: action, Resource: after.Prefix, Tenant: after.Tenant, Before: auditedKey(before), After: auditedKey(after), Actor: actor})
 }
 
 const selectKeys = `

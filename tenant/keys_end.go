@@ -19,10 +19,12 @@ func (k *Keys) Revoke(ctx context.Context, actor, prefix string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE control.api_keys SET revoked_at = now() WHERE id = $1`, key.ID); err != nil {
+		was := key
+		err = tx.QueryRow(ctx, `UPDATE control.api_keys SET revoked_at = now() WHERE id = $1 RETURNING revoked_at`, key.ID).Scan(&key.RevokedAt)
+		if err != nil {
 			return fmt.Errorf("cannot revoke API key %q: %w", prefix, err)
 		}
-		return auditKey(ctx, tx, actor, "key.revoke", key)
+		return auditKey(ctx, tx, actor, "key.revoke", &was, &key)
 	})
 	if err != nil {
 		return err
@@ -44,6 +46,7 @@ func (k *Keys) Rotate(ctx context.Context, actor, prefix string, overlap time.Du
 		if old, err = lockKey(ctx, tx, prefix); err != nil {
 			return err
 		}
+		was := old
 		var by string
 		err := tx.QueryRow(ctx, `SELECT coalesce(max(prefix), '') FROM control.api_keys WHERE replaces = $1`, old.ID).Scan(&by)
 		if err != nil {
@@ -67,7 +70,7 @@ func (k *Keys) Rotate(ctx context.Context, actor, prefix string, overlap time.Du
 		if err != nil {
 			return fmt.Errorf("cannot set the end of API key %q: %w", prefix, err)
 		}
-		return auditKey(ctx, tx, actor, "key.rotate", successor)
+		return auditKey(ctx, tx, actor, "key.rotate", &was, &successor)
 	})
 	if err != nil {
 		return Key{}, Key{}, "", err

@@ -2,7 +2,9 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +56,10 @@ func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
 		return err
 	}
 	err = postgres.InTenant(ctx, s.pool, t.ID, func(tx pgx.Tx) error {
+		before, err := readTenant(ctx, tx, t.ID)
+		if err != nil {
+			return err
+		}
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO control.tenants (id, name, plan) VALUES ($1, $2, $3)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, updated_at = now()
@@ -64,13 +70,31 @@ func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
 		if tag.RowsAffected() == 0 {
 			return nil
 		}
-		_, err = tx.Exec(ctx, `
-			INSERT INTO control.audit_log (actor, action, object, detail)
-			VALUES ($1, 'tenant.put', $2, jsonb_build_object('name', $3::text, 'plan', $4::text))`, actor, t.ID, t.Name, t.Plan)
-		return err
+		return Audit(ctx, tx, AuditEntry{Action: "tenant.put", Resource: string(t.ID), Tenant: t.ID, Before: before, After: auditedTenant(t), Actor: actor})
 	})
 	s.forget()
 	return asDeleted(err, t.ID)
+}
+
+// tenantAudit is what the audit log has of a tenant.
+type tenantAudit struct {
+	Name string `json:"name"`
+	Plan Plan   `json:"plan"`
+}
+
+func auditedTenant(t Tenant) *tenantAudit { return &tenantAudit{t.Name, t.Plan} }
+
+// readTenant locks a tenant's row for a change and returns it for the audit log; nil when there is none yet.
+func readTenant(ctx context.Context, tx pgx.Tx, id ID) (*tenantAudit, error) {
+	var t tenantAudit
+	err := tx.QueryRow(ctx, `SELECT name, plan FROM control.tenants WHERE id = $1 FOR UPDATE`, id).Scan(&t.Name, &t.Plan)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot read tenant %q: %w", id, err)
+	}
+	return &t, nil
 }
 
 // forget makes the next List read what is there.
@@ -86,9 +110,9 @@ func (s *Store) List(ctx context.Context) ([]Tenant, error) {
 	list, fresh := s.list, time.Since(s.listed) < storeTTL
 	s.mu.Unlock()
 	if fresh {
-		return list, nil
+		return seen(ctx, list), nil
 	}
-	err := postgres.AcrossTenants(ctx, s.pool, func(tx pgx.Tx) error {
+	err := postgres.AcrossTenants(postgres.OwnWork(ctx), s.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT id, name, plan FROM control.tenants ORDER BY id`)
 		if err != nil {
 			return err
@@ -102,7 +126,15 @@ func (s *Store) List(ctx context.Context) ([]Tenant, error) {
 	s.mu.Lock()
 	s.list, s.listed = list, time.Now()
 	s.mu.Unlock()
-	return list, nil
+	return seen(ctx, list), nil
+}
+
+// seen returns the tenants of the list that ctx leaves: the list is kept for all readers.
+func seen(ctx context.Context, list []Tenant) []Tenant {
+	if !slices.ContainsFunc(list, func(t Tenant) bool { return !postgres.Sees(ctx, t.ID) }) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(t Tenant) bool { return !postgres.Sees(ctx, t.ID) })
 }
 
 // Plans returns the plan of every tenant that has a row; the others have none.

@@ -10,8 +10,8 @@ import (
 
 func TestStorePutsAndLists(t *testing.T) {
 	t.Parallel()
-	pool := testenv.NewPostgres(t).Pool
-	store := tenant.NewStore(pool)
+	pg := testenv.NewPostgres(t)
+	store := tenant.NewStore(pg.Pool)
 	put := func(tn tenant.Tenant) {
 		t.Helper()
 		if err := store.Put(t.Context(), "owner", tn); err != nil {
@@ -39,7 +39,7 @@ func TestStorePutsAndLists(t *testing.T) {
 		t.Errorf("plans: got %v, %v", plans, err)
 	}
 	var audited int
-	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM control.audit_log WHERE action = 'tenant.put'`).Scan(&audited); err != nil || audited != 3 {
+	if err := pg.Owner.QueryRow(t.Context(), `SELECT count(*) FROM control.audit_log WHERE action = 'tenant.put'`).Scan(&audited); err != nil || audited != 3 {
 		t.Errorf("audit lines: got %d, %v; want 3", audited, err)
 	}
 

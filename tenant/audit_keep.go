@@ -1,0 +1,226 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nexis-limited/headroom/postgres"
+)
+
+const (
+	// DefaultAuditRetention is how long the operator's entries are kept.
+	DefaultAuditRetention = 400 * day
+	// MinAuditRetention is the least that can be set.
+	MinAuditRetention = day
+
+	day = 24 * time.Hour
+
+	monthsAhead   = 3 // that have their partition before they begin
+	keepInterval  = day
+	keepAgain     = 10 * time.Minute // after a failure
+	auditLock     = 0x6175646974     // "audit": the key of the advisory lock of those who keep the log
+	auditLockWait = "5s"             // for the table; who waits for it holds up those who come after
+)
+
+// auditRetention is how long the entries of a tenant with the plan are kept.
+func auditRetention(p Plan) time.Duration {
+	switch p {
+	case Enterprise:
+		return 400 * day
+	case Professional:
+		return 180 * day
+	}
+	return 90 * day
+}
+
+// AuditKeeper makes the audit log's partitions ahead of time and removes what has been kept for long enough. Every process
+// may run one: they take turns.
+type AuditKeeper struct {
+	Owner    *pgxpool.Pool // owns the tables
+	Operator time.Duration // how long the operator's entries are kept; DefaultAuditRetention by default
+	Logger   *slog.Logger
+}
+
+// Run keeps the log until ctx ends.
+func (k *AuditKeeper) Run(ctx context.Context) error {
+	log := k.Logger.With("component", "audit")
+	for {
+		wait := keepInterval
+		if err := k.keep(ctx, time.Now(), log); err != nil && ctx.Err() == nil {
+			wait = keepAgain // what is written meanwhile finds a place in the default partition
+			log.Error("the audit log could not be kept in order, trying again", "error", err, "delay", wait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (k *AuditKeeper) keep(ctx context.Context, now time.Time, log *slog.Logger) error {
+	if err := k.makePartitions(ctx, now, log); err != nil {
+		return err
+	}
+	cutoffs := k.cutoffs(now)
+	if err := k.dropPartitions(ctx, cutoffs.oldest, log); err != nil {
+		return err
+	}
+	return k.deleteExpired(ctx, cutoffs, log)
+}
+
+// inTurn runs f in a transaction that crosses tenants unless another process is at it just now.
+func (k *AuditKeeper) inTurn(ctx context.Context, f func(tx pgx.Tx) error) error {
+	return postgres.AcrossTenants(ctx, k.Owner, func(tx pgx.Tx) error {
+		var mine bool
+		err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', $2, true)`, int64(auditLock), auditLockWait).
+			Scan(&mine, nil)
+		if err != nil || !mine {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// makePartitions makes those of this month and the next ones, and of all months that the default partition holds entries of.
+func (k *AuditKeeper) makePartitions(ctx context.Context, now time.Time, log *slog.Logger) error {
+	var months []time.Time
+	this := monthOf(now)
+	for n := range monthsAhead + 1 {
+		months = append(months, this.AddDate(0, n, 0))
+	}
+	err := k.inTurn(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT date_trunc('month', at, 'UTC'), count(*) FROM control.audit_log_default GROUP BY 1`)
+		if err != nil {
+			return err
+		}
+		var month time.Time
+		var n int
+		_, err = pgx.ForEachRow(rows, []any{&month, &n}, func() error {
+			log.Warn("entries of the audit log waited for their month's partition: it is made now", "month", month.UTC().Format("2006-01"), "entries", n)
+			months = append(months, month.UTC())
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot read the audit log's default partition: %w", err)
+	}
+	for _, month := range months { // each by itself, so that nobody waits for long
+		err := k.inTurn(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `SELECT control.make_audit_partition($1::date)`, month.Format(time.DateOnly))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("cannot make the audit log's partition of %s: %w", month.Format("2006-01"), err)
+		}
+	}
+	return nil
+}
+
+// monthOf returns the first moment of the month of UTC that t is in.
+func monthOf(t time.Time) time.Time {
+	t = t.UTC()
+	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+}
+
+// auditCutoffs are the times before which entries go.
+type auditCutoffs struct {
+	plans          map[Plan]time.Time
+	operator       time.Time
+	oldest, newest time.Time // of all
+}
+
+func (k *AuditKeeper) cutoffs(now time.Time) auditCutoffs {
+	operator := k.Operator
+	if operator == 0 {
+		operator = DefaultAuditRetention
+	}
+	c := auditCutoffs{plans: map[Plan]time.Time{}, operator: now.Add(-operator)}
+	c.oldest, c.newest = c.operator, c.operator
+	for _, p := range Plans() {
+		at := now.Add(-auditRetention(p))
+		c.plans[p] = at
+		if at.Before(c.oldest) {
+			c.oldest = at
+		}
+		if at.After(c.newest) {
+			c.newest = at
+		}
+	}
+	return c
+}
+
+// dropPartitions drops the months that ended before nobody's entries are kept any more, and says so in the log.
+func (k *AuditKeeper) dropPartitions(ctx context.Context, oldest time.Time, log *slog.Logger) error {
+	return k.inTurn(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'control.audit_log'::regclass`)
+		if err != nil {
+			return fmt.Errorf("cannot list the audit log's partitions: %w", err)
+		}
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("cannot list the audit log's partitions: %w", err)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			month, err := time.Parse("2006_01", strings.TrimPrefix(name, "audit_log_"))
+			if err != nil || month.AddDate(0, 1, 0).After(oldest) { // the default partition has no month
+				continue
+			}
+			table := pgx.Identifier{"control", name}.Sanitize()
+			var n int
+			if err := tx.QueryRow(ctx, `SELECT count(*) FROM `+table).Scan(&n); err != nil {
+				return fmt.Errorf("cannot count the audit log's entries of %s: %w", month.Format("2006-01"), err)
+			}
+			if _, err := tx.Exec(ctx, `DROP TABLE `+table); err != nil {
+				return fmt.Errorf("cannot drop the audit log's partition of %s: %w", month.Format("2006-01"), err)
+			}
+			log.Info("dropped a month of the audit log", "month", month.Format("2006-01"), "entries", n)
+			err = Audit(ctx, tx, AuditEntry{Action: "audit.expire", Resource: month.Format("2006-01"), Before: map[string]any{"entries": n}})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// deleteExpired deletes what its tenant's plan keeps no longer, and says so in the log. Tenants that nobody gave a plan, and those
+// that are no more, are kept as the operator's.
+func (k *AuditKeeper) deleteExpired(ctx context.Context, c auditCutoffs, log *slog.Logger) error {
+	var plans []Plan
+	var times []time.Time
+	for p, at := range c.plans {
+		plans, times = append(plans, p), append(times, at)
+	}
+	return k.inTurn(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			WITH kept (tenant, since) AS (
+				SELECT t.id, p.since FROM control.tenants t JOIN unnest($1::text[], $2::timestamptz[]) AS p (plan, since) USING (plan)
+			)
+			DELETE FROM control.audit_log WHERE at < $4 AND (at, id) IN (
+				SELECT a.at, a.id FROM control.audit_log a LEFT JOIN kept k ON k.tenant = a.tenant
+				WHERE a.at < $4 AND a.at < coalesce(k.since, $3))`, plans, times, c.operator, c.newest)
+		if err != nil {
+			return fmt.Errorf("cannot delete expired entries of the audit log: %w", err)
+		}
+		if n := tag.RowsAffected(); n > 0 {
+			log.Info("deleted what the audit log need not keep", "entries", n)
+			since := map[string]any{"operator": c.operator.UTC()}
+			for p, at := range c.plans {
+				since[string(p)] = at.UTC()
+			}
+			return Audit(ctx, tx, AuditEntry{Action: "audit.expire", Resource: "entries", Before: map[string]any{"entries": n, "older_than": since}})
+		}
+		return nil
+	})
+}
