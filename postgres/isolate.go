@@ -27,6 +27,9 @@ func InTenantSchema[ID ~string](ctx context.Context, pool *pgxpool.Pool, id ID, 
 	if id == "" {
 		return fault.InvalidField("tenant", "", "must not be empty")
 	}
+	if !Sees(ctx, id) {
+		return fault.New(fault.NotFound, "not found")
+	}
 	begin := "BEGIN; SELECT set_config('headroom.tenant', " + literal(string(id)) + ", true)"
 	if schema != "" {
 		begin += "; SET LOCAL search_path = " + pgx.Identifier{schema}.Sanitize()
@@ -35,8 +38,11 @@ func InTenantSchema[ID ~string](ctx context.Context, pool *pgxpool.Pool, id ID, 
 }
 
 // AcrossTenants runs f in a transaction that sees the rows of all tenants: for what the operator asks, and for
-// headroom's own work.
+// headroom's own work. In a context that is confined to a tenant it sees that one.
 func AcrossTenants(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
+	if only := confinedTo(ctx); len(only) == 1 {
+		return InTenant(ctx, pool, only[0], f)
+	}
 	return Translate(pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: "BEGIN; SET LOCAL headroom.crossing = 'on'"}, f))
 }
 

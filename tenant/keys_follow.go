@@ -119,7 +119,7 @@ func (k *Keys) read(ctx context.Context) error {
 		since, keys = nothingRead, make(map[string]*knownKey)
 	}
 	// What was committed between the two queries is read here and once more the next time.
-	err := postgres.AcrossTenants(ctx, k.pool, func(tx pgx.Tx) error { return readKeys(ctx, tx, since, known, keys) })
+	err := postgres.AcrossTenants(postgres.OwnWork(ctx), k.pool, func(tx pgx.Tx) error { return readKeys(ctx, tx, since, known, keys) })
 	if err != nil {
 		return err
 	}
