@@ -101,12 +101,12 @@ type alertOutput struct{ Body AlertJSON }
 // RegisterAPI adds the operations on alerts.
 func (s *Service) RegisterAPI(api *web.API) {
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/alerts", ID: "list-alerts", Summary: "List alerts, the latest first",
-		Tag: "Alerts", Scope: tenant.ScopeQuery}, s.listAlerts)
+		Tag: "Alerts", Permission: tenant.MayRead(tenant.ResourceAlerts)}, s.listAlerts)
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/alerts/{id}", ID: "get-alert", Summary: "Get an alert",
-		Tag: "Alerts", Scope: tenant.ScopeQuery}, s.getAlert)
+		Tag: "Alerts", Permission: tenant.MayRead(tenant.ResourceAlerts)}, s.getAlert)
 	web.Register(api, web.Operation{Method: http.MethodPost, Path: "/api/v1/alerts/{id}/ack", ID: "acknowledge-alert", Summary: "Acknowledge an alert",
 		Doc: "Says that somebody takes it, and tells everybody. Doing it again changes nothing.",
-		Tag: "Alerts", Scope: tenant.ScopeAlertWrite}, s.ackAlert)
+		Tag: "Alerts", Permission: tenant.MayUpdate(tenant.ResourceAlerts)}, s.ackAlert)
 }
 
 func (s *Service) listAlerts(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -100,7 +100,7 @@ func (c *Collector) authenticate(r *http.Request) (tenant.Identity, error) {
 	if err != nil {
 		return who, err
 	}
-	if !who.Has(tenant.ScopeIngest) { // the decoder keeps a bound key within its bounds
+	if !who.Has(tenant.MayCreate(tenant.ResourceTelemetry)) { // the decoder keeps a bound key within its bounds
 		return who, fault.New(fault.Forbidden, "the API key %q lacks the scope %s", who.Name, tenant.ScopeIngest)
 	}
 	return who, nil

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nexis-limited/headroom/alerting"
-	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/tenant"
 	"github.com/nexis-limited/headroom/web/theme"
 )
@@ -110,7 +109,7 @@ func (c *Console) newAlerts(r *http.Request) (*alertsData, error) {
 	l.countBurning(standing(snap, open))
 	d := &alertsData{layout: l}
 	if who, ok := tenant.IdentityFrom(r.Context()); ok {
-		d.MayAck = who.Can(tenant.ScopeAlertWrite) && l.CSRF != ""
+		d.MayAck = who.Can(tenant.MayUpdate(tenant.ResourceAlerts)) && l.CSRF != ""
 	}
 	return d, nil
 }
@@ -218,8 +217,8 @@ func alertsVerdict(d *alertsData) fleetVerdict {
 
 func (c *Console) ackAlert(w http.ResponseWriter, r *http.Request) error {
 	who, _ := tenant.IdentityFrom(r.Context()) // signedIn saw it
-	if !who.Can(tenant.ScopeAlertWrite) {
-		return fault.New(fault.Forbidden, "the key %q does not have the scope %s", who.Name, tenant.ScopeAlertWrite)
+	if err := who.Check(tenant.MayUpdate(tenant.ResourceAlerts)); err != nil {
+		return err
 	}
 	if _, err := c.opts.Alerts.Ack(r.Context(), who.Name, r.PathValue("id")); err != nil {
 		return err

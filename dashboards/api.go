@@ -18,21 +18,21 @@ import (
 func (c *Console) RegisterAPI(api *web.API) {
 	c.registerUsage(api)
 	web.Register(api, web.Operation{
-		Method: http.MethodGet, Path: "/api/v1/tenants", ID: "list-tenants", Tag: "Tenants", Scope: tenant.ScopeQuery, ProductParameter: "product",
+		Method: http.MethodGet, Path: "/api/v1/tenants", ID: "list-tenants", Tag: "Tenants", Permission: tenant.MayRead(tenant.ResourceTelemetry), ProductParameter: "product",
 		Summary: "List tenants with their requests, errors and percentiles",
 		Doc: "Tenants with requests in the span, which is the last hour unless given. Requests that named no tenant are under the empty id. " +
 			"Spans over 6 hours, and those that begin more than 35 days ago, are read by the hour: they then begin with a whole hour, which " +
 			"the answer names.",
 	}, c.listTenants)
 	web.Register(api, web.Operation{
-		Method: http.MethodGet, Path: "/api/v1/tenants/{tenant}/latency", ID: "get-tenant-latency", Tag: "Tenants", Scope: tenant.ScopeQuery,
+		Method: http.MethodGet, Path: "/api/v1/tenants/{tenant}/latency", ID: "get-tenant-latency", Tag: "Tenants", Permission: tenant.MayRead(tenant.ResourceTelemetry),
 		TenantParameter: "tenant", ProductParameter: "product",
 		Summary: "Get a tenant's requests, errors and percentiles over time",
 		Doc: "One point for every step; percentiles are null where there was no request. At most 2,000 points. Percentiles are within 1.1 % of the exact ones. " +
 			"Before the last 35 days steps are whole hours.",
 	}, c.tenantLatency)
 	web.Register(api, web.Operation{
-		Method: http.MethodPut, Path: "/api/v1/tenants/{tenant}", ID: "put-tenant", Tag: "Tenants", Scope: tenant.ScopeAdmin,
+		Method: http.MethodPut, Path: "/api/v1/tenants/{tenant}", ID: "put-tenant", Tag: "Tenants", Permission: tenant.MayUpdate(tenant.ResourceTenants),
 		Summary: "Set a tenant's name and plan", Doc: "The plan decides which of an SLO's targets holds. Tenants that nobody gave a plan are on starter.",
 	}, c.putTenant)
 }

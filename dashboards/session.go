@@ -1,8 +1,10 @@
 package dashboards
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/nexis-limited/headroom/fault"
@@ -19,10 +21,13 @@ func (c *Console) signedIn(h web.HandlerFunc) web.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, ok := tenant.IdentityFrom(r.Context())
 		switch {
-		case ok && who.Can(tenant.ScopeQuery):
+		case ok && who.Can(tenant.MayRead(tenant.ResourceTelemetry)):
 			return h(w, r)
+		case ok && r.URL.Path == "/" && homeOf(who) != "/tenants":
+			http.Redirect(w, r, homeOf(who), http.StatusSeeOther)
+			return nil
 		case ok:
-			return who.Check(tenant.ScopeQuery)
+			return who.Check(tenant.MayRead(tenant.ResourceTelemetry))
 		case r.Header.Get("HX-Request") == "true": // a page that was open when its session ended
 			w.Header().Set("HX-Redirect", "/sign-in?next="+url.QueryEscape(r.URL.RequestURI()))
 			return fault.New(fault.Unauthenticated, "the session has ended")
@@ -38,18 +43,52 @@ func (c *Console) signedIn(h web.HandlerFunc) web.HandlerFunc {
 	}
 }
 
+// ofTenant is signedIn for the pages of one tenant: its own people see those too. Other tenants' are not there for them.
+func (c *Console) ofTenant(h web.HandlerFunc) web.HandlerFunc {
+	all := c.signedIn(h)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		who, ok := tenant.IdentityFrom(r.Context())
+		if !ok || who.Tenant == tenant.Untagged || who.Product != "" || !who.Has(tenant.MayRead(tenant.ResourceTelemetry)) {
+			return all(w, r)
+		}
+		if id, err := tenantOf(r); err != nil || id != who.Tenant {
+			return errNoPage
+		}
+		return h(w, r)
+	}
+}
+
+// homeOf returns the page that somebody starts from.
+func homeOf(who tenant.Identity) string {
+	if who.Tenant != tenant.Untagged {
+		return tenantPath(who.Tenant)
+	}
+	return "/tenants"
+}
+
 // signInData is the sign-in page.
 type signInData struct {
 	*layout
 	Next, Error, KeyFile string
+	Email                string // as it was typed
+	ByKey                bool   // the part for keys is open
+	Provider             bool   // there is one
 }
 
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) error {
-	if who, ok := tenant.IdentityFrom(r.Context()); ok && who.Can(tenant.ScopeQuery) {
-		http.Redirect(w, r, localPath(r.FormValue("next")), http.StatusSeeOther)
+	if s, ok := web.SessionFrom(r.Context()); ok {
+		http.Redirect(w, r, c.landing(s.Identity, r.FormValue("next")), http.StatusSeeOther)
 		return nil
 	}
 	return c.showSignIn(w, r, http.StatusOK, "")
+}
+
+// landing returns where somebody goes who has signed in.
+func (c *Console) landing(who tenant.Identity, next string) string {
+	if to := localPath(next); next != "" && (to != "/tenants" || who.Tenant == tenant.Untagged) {
+		return to
+	}
+	return homeOf(who)
 }
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, status int, message string) error {
@@ -58,31 +97,88 @@ func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, status int,
 	if next != "" {
 		l.Address += "?next=" + url.QueryEscape(next)
 	}
-	return c.render(w, "signin", status, false, signInData{layout: l, Next: next, Error: message, KeyFile: c.opts.KeyFile})
+	d := signInData{layout: l, Next: next, Error: message, KeyFile: c.opts.KeyFile, Email: r.PostFormValue("email"), Provider: c.opts.Auth.Provider != nil}
+	// The key is what a new headroom has. Where people sign in, it is for emergencies.
+	d.ByKey = r.PostForm.Has("key") || !r.PostForm.Has("email") && !d.Provider && !c.opts.Auth.HasPeople(r.Context())
+	return c.render(w, "signin", status, false, d)
 }
 
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	key := strings.TrimSpace(r.PostFormValue("key"))
-	if key == "" {
-		return c.showSignIn(w, r, http.StatusBadRequest, "Paste a key first: it begins with hr_.")
-	}
-	err := c.opts.Auth.SignIn(w, r, key)
+	key, email, password := strings.TrimSpace(r.PostFormValue("key")), strings.TrimSpace(r.PostFormValue("email")), r.PostFormValue("password")
+	var err error
 	switch {
-	case err == nil:
-		http.Redirect(w, r, localPath(r.PostFormValue("next")), http.StatusSeeOther)
-		return nil
+	case r.PostForm.Has("email") && (email == "" || password == ""):
+		return c.showSignIn(w, r, http.StatusBadRequest, "Give your address and your password.")
+	case email != "":
+		err = c.opts.Auth.SignInWithPassword(w, r, email, password)
+	case key == "":
+		return c.showSignIn(w, r, http.StatusBadRequest, "Paste a key first: it begins with hr_.")
+	default:
+		err = c.opts.Auth.SignIn(w, r, key)
+	}
+	if err != nil {
+		return c.signInFailed(w, r, err)
+	}
+	http.Redirect(w, r, c.afterSignIn(r.PostFormValue("next")), http.StatusSeeOther)
+	return nil
+}
+
+// afterSignIn is where the browser goes with its new session; "/" knows who it is.
+func (c *Console) afterSignIn(next string) string {
+	if next == "" {
+		return "/"
+	}
+	return localPath(next)
+}
+
+// signInFailed says in plain words why somebody was not let in.
+func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error) error {
+	var f *fault.Error
+	switch {
 	case fault.Is(err, fault.Internal):
 		return err
+	case errors.Is(err, tenant.ErrTooManyAttempts) && errors.As(err, &f):
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(f.RetryAfter.Seconds()))))
+		return c.showSignIn(w, r, http.StatusTooManyRequests, sentence(err))
 	case fault.Is(err, fault.Unavailable):
 		c.log.ErrorContext(r.Context(), "signing in failed", "error", err)
-		return c.showSignIn(w, r, http.StatusServiceUnavailable, "Keys cannot be checked now: PostgreSQL does not answer. Try again in a moment.")
+		why := "This cannot be checked now: PostgreSQL does not answer. Try again in a moment."
+		if strings.Contains(sentence(err), "sign-in service") {
+			why = sentence(err) + " Try again in a moment."
+		}
+		w.Header().Set("Retry-After", "5")
+		return c.showSignIn(w, r, http.StatusServiceUnavailable, why)
 	}
 	why := sentence(err)
 	if strings.Contains(why, "_…") { // the form of a key is for terminals: in a narrow box it breaks within
 		why = "That is no API key. A key begins with hr_ and is one long word: copy all of it."
 	}
 	return c.showSignIn(w, r, web.Status(err), why)
+}
+
+// toProvider sends the browser to the OpenID provider.
+func (c *Console) toProvider(w http.ResponseWriter, r *http.Request) error {
+	to, err := c.opts.Auth.BeginProvider(w, r, r.FormValue("next"))
+	if err != nil {
+		return c.signInFailed(w, r, err)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// fromProvider takes the browser back.
+func (c *Console) fromProvider(w http.ResponseWriter, r *http.Request) error {
+	_ = r.ParseForm() // an address that is malformed has no state either
+	next, err := c.opts.Auth.EndProvider(w, r)
+	if err != nil {
+		r.Form.Set("next", next)
+		return c.signInFailed(w, r, err)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, c.afterSignIn(next), http.StatusSeeOther)
+	return nil
 }
 
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {
@@ -141,7 +237,8 @@ func (c *Console) errorPage(w http.ResponseWriter, r *http.Request, status int, 
 	l := &layout{Title: http.StatusText(status), Style: c.assets.Style, Sprite: theme.Sprite, Theme: themeOf(r), Address: "/tenants",
 		Now: c.now().UTC(), StatusURL: c.opts.StatusURL, DocsURL: c.opts.DocsURL}
 	if s, ok := web.SessionFrom(r.Context()); ok {
-		l.CSRF, l.Who = s.CSRFToken, s.Identity.Name
+		l.CSRF, l.Who = s.CSRFToken, s.Name
+		l.signedInAs(s.Identity)
 	}
 	d := messageData{layout: l, Status: status, Link: crumb{"All tenants", "/tenants"}}
 	switch status {
@@ -150,7 +247,7 @@ func (c *Console) errorPage(w http.ResponseWriter, r *http.Request, status int, 
 	case http.StatusBadRequest:
 		d.Heading = "This address does not make sense"
 	case http.StatusForbidden:
-		d.Heading = "Your key does not allow this"
+		d.Heading = "You may not see this"
 	case http.StatusUnauthorized:
 		d.Heading, d.Link = "You are not signed in", crumb{"Sign in", "/sign-in"}
 	case http.StatusServiceUnavailable:

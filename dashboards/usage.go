@@ -15,7 +15,7 @@ import (
 // registerUsage adds the operations on what tenants send.
 func (c *Console) registerUsage(api *web.API) {
 	web.Register(api, web.Operation{
-		Method: http.MethodGet, Path: "/api/v1/usage", ID: "list-usage", Tag: "Tenants", Scope: tenant.ScopeQuery, TenantParameter: "tenant",
+		Method: http.MethodGet, Path: "/api/v1/usage", ID: "list-usage", Tag: "Tenants", Permission: tenant.MayRead(tenant.ResourceUsage), TenantParameter: "tenant",
 		Summary: "List what tenants sent, and what their quotas held back",
 		Doc: "Tenants that sent something in the span, which is the last hour unless given, by the minute in which the collector took it. " +
 			"Minutes are kept for 35 days. What named no tenant is under the empty id.",

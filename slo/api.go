@@ -12,22 +12,22 @@ import (
 
 // RegisterAPI adds the operations on SLOs to the JSON API.
 func (r *Reader) RegisterAPI(api *web.API) {
-	op := func(method, path, id, summary, doc string, scope tenant.Scope) web.Operation {
-		return web.Operation{Method: method, Path: "/api/v1/slos" + path, ID: id, Summary: summary, Doc: doc, Tag: "SLOs", Scope: scope}
+	op := func(method, path, id, summary, doc string, may tenant.Permission) web.Operation {
+		return web.Operation{Method: method, Path: "/api/v1/slos" + path, ID: id, Summary: summary, Doc: doc, Tag: "SLOs", Permission: may}
 	}
-	web.Register(api, op(http.MethodGet, "", "list-slos", "List the SLOs", "All SLOs as they stand, by name.", tenant.ScopeQuery), r.apiList)
+	web.Register(api, op(http.MethodGet, "", "list-slos", "List the SLOs", "All SLOs as they stand, by name.", tenant.MayRead(tenant.ResourceSLOs)), r.apiList)
 	web.Register(api, op(http.MethodPut, "", "apply-slos", "Create or change SLOs",
 		"The body is OpenSLO v1 in YAML or JSON, any number of documents. The named SLOs are created or changed, all or none; "+
-			"others stay as they are. Mistakes are answered all together, each with its line.", tenant.ScopeSLOWrite), r.apiApply)
-	del := op(http.MethodDelete, "/{name}", "delete-slo", "Delete an SLO", "Its history and its counts are kept.", tenant.ScopeSLOWrite)
+			"others stay as they are. Mistakes are answered all together, each with its line.", tenant.MayUpdate(tenant.ResourceSLOs)), r.apiApply)
+	del := op(http.MethodDelete, "/{name}", "delete-slo", "Delete an SLO", "Its history and its counts are kept.", tenant.MayDelete(tenant.ResourceSLOs))
 	del.Status = http.StatusNoContent
 	web.Register(api, del, r.apiDelete)
 	status := op(http.MethodGet, "/{name}/status", "get-slo-status", "How an SLO stands",
-		"For one tenant, or without `tenant` for all together against the SLO's own target.", tenant.ScopeQuery)
+		"For one tenant, or without `tenant` for all together against the SLO's own target.", tenant.MayRead(tenant.ResourceSLOs))
 	status.TenantParameter = "tenant"
 	web.Register(api, status, r.apiStatus)
 	web.Register(api, op(http.MethodGet, "/{name}/history", "get-slo-history", "Who changed an SLO and how",
-		"The newest revision first.", tenant.ScopeQuery), r.apiHistory)
+		"The newest revision first.", tenant.MayRead(tenant.ResourceSLOs)), r.apiHistory)
 }
 
 type nameInput struct {

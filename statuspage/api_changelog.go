@@ -45,7 +45,7 @@ type entriesOut struct {
 
 func (s *Service) registerChangelog(api *web.API) {
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/changelog", ID: "list-changelog", Tag: apiTag,
-		Summary: "List the changelog, the newest first, with what is yet to be shown", Scope: tenant.ScopeQuery},
+		Summary: "List the changelog, the newest first, with what is yet to be shown", Permission: tenant.MayRead(tenant.ResourceChangelog)},
 		func(ctx context.Context, in *entriesIn) (*entriesOut, error) {
 			out := &entriesOut{}
 			var err error
@@ -53,7 +53,7 @@ func (s *Service) registerChangelog(api *web.API) {
 			return out, err
 		})
 	web.Register(api, web.Operation{Method: http.MethodPost, Path: "/api/v1/changelog", ID: "create-changelog-entry", Tag: apiTag,
-		Summary: "Add an entry to the changelog", Scope: tenant.ScopeStatusWrite, Status: http.StatusCreated},
+		Summary: "Add an entry to the changelog", Permission: tenant.MayCreate(tenant.ResourceChangelog), Status: http.StatusCreated},
 		func(ctx context.Context, in *struct{ Body entryBody }) (*entryOut, error) {
 			e, err := s.CreateEntry(ctx, actor(ctx), in.Body.entry(""))
 			if err != nil {
@@ -62,7 +62,7 @@ func (s *Service) registerChangelog(api *web.API) {
 			return &entryOut{e}, nil
 		})
 	web.Register(api, web.Operation{Method: http.MethodPut, Path: "/api/v1/changelog/{id}", ID: "put-changelog-entry", Tag: apiTag,
-		Summary: "Create or replace an entry of the changelog", Scope: tenant.ScopeStatusWrite,
+		Summary: "Create or replace an entry of the changelog", Permission: tenant.MayUpdate(tenant.ResourceChangelog),
 		Doc: "Without `published_at` an entry keeps the time it has. Sending the same again changes nothing."},
 		func(ctx context.Context, in *struct {
 			IDIn
@@ -78,7 +78,7 @@ func (s *Service) registerChangelog(api *web.API) {
 			return &entryOut{e}, nil
 		})
 	web.Register(api, web.Operation{Method: http.MethodDelete, Path: "/api/v1/changelog/{id}", ID: "delete-changelog-entry", Tag: apiTag,
-		Summary: "Delete an entry of the changelog", Scope: tenant.ScopeStatusWrite, Status: http.StatusNoContent},
+		Summary: "Delete an entry of the changelog", Permission: tenant.MayDelete(tenant.ResourceChangelog), Status: http.StatusNoContent},
 		func(ctx context.Context, in *IDIn) (*struct{}, error) {
 			return nil, s.DeleteEntry(ctx, actor(ctx), in.ID)
 		})

@@ -101,7 +101,7 @@ type IDIn struct {
 
 func (s *Service) registerComponents(api *web.API) {
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/components", ID: "list-components", Tag: apiTag,
-		Summary: "List the components of the status page", Scope: tenant.ScopeQuery},
+		Summary: "List the components of the status page", Permission: tenant.MayRead(tenant.ResourceComponents)},
 		func(ctx context.Context, _ *struct{}) (*componentsOut, error) {
 			cs, err := s.Components(ctx)
 			if err != nil {
@@ -115,7 +115,7 @@ func (s *Service) registerComponents(api *web.API) {
 			return out, nil
 		})
 	web.Register(api, web.Operation{Method: http.MethodPost, Path: "/api/v1/components", ID: "create-component", Tag: apiTag,
-		Summary: "Add a component", Scope: tenant.ScopeStatusWrite, Status: http.StatusCreated},
+		Summary: "Add a component", Permission: tenant.MayCreate(tenant.ResourceComponents), Status: http.StatusCreated},
 		func(ctx context.Context, in *struct{ Body componentBody }) (*componentOut, error) {
 			c, err := s.CreateComponent(ctx, actor(ctx), in.Body.component(""))
 			if err != nil {
@@ -124,7 +124,7 @@ func (s *Service) registerComponents(api *web.API) {
 			return &componentOut{s.componentAnswer(c)}, nil
 		})
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/components/{id}", ID: "get-component", Tag: apiTag,
-		Summary: "Read a component", Scope: tenant.ScopeQuery},
+		Summary: "Read a component", Permission: tenant.MayRead(tenant.ResourceComponents)},
 		func(ctx context.Context, in *IDIn) (*componentOut, error) {
 			c, err := s.Component(ctx, in.ID)
 			if err != nil {
@@ -133,7 +133,7 @@ func (s *Service) registerComponents(api *web.API) {
 			return &componentOut{s.componentAnswer(c)}, nil
 		})
 	web.Register(api, web.Operation{Method: http.MethodPut, Path: "/api/v1/components/{id}", ID: "put-component", Tag: apiTag,
-		Summary: "Create or replace a component", Scope: tenant.ScopeStatusWrite,
+		Summary: "Create or replace a component", Permission: tenant.MayUpdate(tenant.ResourceComponents),
 		Doc: "What is left out takes its default. Sending the same again changes nothing."},
 		func(ctx context.Context, in *struct {
 			IDIn
@@ -149,7 +149,7 @@ func (s *Service) registerComponents(api *web.API) {
 			return &componentOut{s.componentAnswer(c)}, nil
 		})
 	web.Register(api, web.Operation{Method: http.MethodDelete, Path: "/api/v1/components/{id}", ID: "delete-component", Tag: apiTag,
-		Summary: "Delete a component that no incident names", Scope: tenant.ScopeStatusWrite, Status: http.StatusNoContent},
+		Summary: "Delete a component that no incident names", Permission: tenant.MayDelete(tenant.ResourceComponents), Status: http.StatusNoContent},
 		func(ctx context.Context, in *IDIn) (*struct{}, error) {
 			return nil, s.DeleteComponent(ctx, actor(ctx), in.ID)
 		})

@@ -57,7 +57,7 @@ type incidentPatch struct {
 
 func (s *Service) registerIncidents(api *web.API) {
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/incidents", ID: "list-incidents", Tag: apiTag,
-		Summary: "List incidents with their updates, the newest first", Scope: tenant.ScopeQuery},
+		Summary: "List incidents with their updates, the newest first", Permission: tenant.MayRead(tenant.ResourceIncidents)},
 		func(ctx context.Context, in *incidentsIn) (*incidentsOut, error) {
 			out := &incidentsOut{}
 			var err error
@@ -65,7 +65,7 @@ func (s *Service) registerIncidents(api *web.API) {
 			return out, err
 		})
 	web.Register(api, web.Operation{Method: http.MethodPost, Path: "/api/v1/incidents", ID: "open-incident", Tag: apiTag,
-		Summary: "Publish an incident with its first update", Scope: tenant.ScopeStatusWrite, Status: http.StatusCreated,
+		Summary: "Publish an incident with its first update", Permission: tenant.MayCreate(tenant.ResourceIncidents), Status: http.StatusCreated,
 		Doc: "It is public within seconds. `status` is `investigating` by default; one that is over already may begin as `resolved`."},
 		func(ctx context.Context, in *struct{ Body incidentBody }) (*incidentOut, error) {
 			n := NewIncident{Name: in.Body.Name, Impact: Impact(in.Body.Impact), First: in.Body.update()}
@@ -75,10 +75,10 @@ func (s *Service) registerIncidents(api *web.API) {
 			return answer(s.OpenIncident(ctx, actor(ctx), n))
 		})
 	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/incidents/{id}", ID: "get-incident", Tag: apiTag,
-		Summary: "Read an incident", Scope: tenant.ScopeQuery},
+		Summary: "Read an incident", Permission: tenant.MayRead(tenant.ResourceIncidents)},
 		func(ctx context.Context, in *IDIn) (*incidentOut, error) { return answer(s.Incident(ctx, in.ID)) })
 	web.Register(api, web.Operation{Method: http.MethodPatch, Path: "/api/v1/incidents/{id}", ID: "change-incident", Tag: apiTag,
-		Summary: "Correct an incident's name, impact or beginning", Scope: tenant.ScopeStatusWrite},
+		Summary: "Correct an incident's name, impact or beginning", Permission: tenant.MayUpdate(tenant.ResourceIncidents)},
 		func(ctx context.Context, in *struct {
 			IDIn
 			Body incidentPatch
@@ -86,7 +86,7 @@ func (s *Service) registerIncidents(api *web.API) {
 			return answer(s.ChangeIncident(ctx, actor(ctx), in.ID, IncidentChange{in.Body.Name, (*Impact)(in.Body.Impact), in.Body.StartedAt}))
 		})
 	web.Register(api, web.Operation{Method: http.MethodPost, Path: "/api/v1/incidents/{id}/updates", ID: "update-incident", Tag: apiTag,
-		Summary: "Publish an update of an incident", Scope: tenant.ScopeStatusWrite, Status: http.StatusCreated,
+		Summary: "Publish an update of an incident", Permission: tenant.MayUpdate(tenant.ResourceIncidents), Status: http.StatusCreated,
 		Doc: "A resolved incident takes a further `resolved` update, such as what was learned, and any other status only with `reopen`."},
 		func(ctx context.Context, in *struct {
 			IDIn

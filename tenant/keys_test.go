@@ -42,7 +42,7 @@ func TestKeyIsFoundByItsTextOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id.KeyID != key.ID || id.Name != "checkout" || id.Bound() || !id.Can(tenant.ScopeIngest) || id.Can(tenant.ScopeQuery) {
+	if id.KeyID != key.ID || id.Name != "checkout" || id.Bound() || !id.Can(tenant.MayCreate(tenant.ResourceTelemetry)) || id.Can(tenant.MayRead(tenant.ResourceTelemetry)) {
 		t.Errorf("identity: got %+v", id)
 	}
 	refused(t, keys, "", "no API key")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/mail"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,17 +12,11 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// MemberRole is what a person may do in a tenant.
-type MemberRole string
-
-// memberRoles are all of them, the most powerful first.
-var memberRoles = []MemberRole{"owner", "admin", "manager", "member", "viewer"}
-
 // Member is a person of a tenant.
 type Member struct {
 	Email   string // in lower case
 	Name    string
-	Role    MemberRole
+	Role    Role
 	AddedBy string
 	AddedAt time.Time
 }
@@ -56,8 +49,8 @@ func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error 
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(memberRoles, p.Role) {
-		return fault.InvalidField("role", string(p.Role), "must be one of owner, admin, manager, member or viewer")
+	if _, err := ParseRole(string(p.Role)); err != nil {
+		return err
 	}
 	if len(p.Name) > 200 {
 		return fault.InvalidField("name", p.Name, "is longer than 200 bytes")
@@ -85,7 +78,7 @@ func (m *Members) Remove(ctx context.Context, actor string, id ID, email string)
 	}
 	removed := false
 	err = m.schemas.read(ctx, id, func(tx pgx.Tx) error {
-		var role MemberRole
+		var role Role
 		rows, err := tx.Query(ctx, `DELETE FROM members WHERE email = $1 RETURNING role`, anew, email)
 		if err != nil {
 			return fmt.Errorf("cannot remove a member of tenant %q: %w", id, err)
@@ -105,7 +98,7 @@ func (m *Members) Remove(ctx context.Context, actor string, id ID, email string)
 	return err
 }
 
-func auditMember(ctx context.Context, tx pgx.Tx, actor, action string, id ID, role MemberRole) error {
+func auditMember(ctx context.Context, tx pgx.Tx, actor, action string, id ID, role Role) error {
 	_, err := tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, jsonb_build_object('role', $4::text))`,
 		anew, actor, action, id, role)
 	if err != nil {

@@ -55,3 +55,9 @@ func joinScopes(scopes []Scope) string {
 func Allows(held []Scope, want Scope) bool {
 	return slices.Contains(held, want) || slices.Contains(held, ScopeAdmin)
 }
+
+// Gives reports whether the scope gives the permission.
+func (s Scope) Gives(p Permission) bool {
+	r, ok := rules[p]
+	return ok && (s == ScopeAdmin || s == r.scope)
+}

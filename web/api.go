@@ -26,7 +26,7 @@ type API struct {
 	log   *slog.Logger
 }
 
-// Operation declares one operation of the API. Every one names the scope that it needs.
+// Operation declares one operation of the API. Every one names the permission that it needs.
 type Operation struct {
 	Method  string // http.MethodGet …
 	Path    string // /api/v1/…, with {parameters}
@@ -34,9 +34,10 @@ type Operation struct {
 	Summary string
 	Doc     string // a paragraph, Markdown
 	Tag     string // the group in the documentation: "SLOs"
-	Scope   tenant.Scope
-	Status  int   // of success, 200 by default
-	MaxBody int64 // in bytes, 1 MiB by default
+	Status  int    // of success, 200 by default
+	MaxBody int64  // in bytes, 1 MiB by default
+
+	Permission tenant.Permission // what the caller needs: tenant.MayRead(tenant.ResourceSLOs)
 
 	// The parameters of path or query that confine a call to one tenant, to one product. Only keys that are bound to
 	// neither may call an operation that has none: what it answers is about all.
@@ -62,8 +63,8 @@ func NewAPI(router chi.Router, version string, log *slog.Logger) *API {
 // Register adds an operation. The handler takes huma's kind of input (fields tagged path, query, header, and Body) and
 // may return errors of package fault; all others are answered as internal and logged.
 func Register[In, Out any](api *API, op Operation, handler func(ctx context.Context, in *In) (*Out, error)) {
-	if op.Scope == "" {
-		panic("BUG: operation " + op.ID + " names no scope")
+	if !op.Permission.Exists() {
+		panic(fmt.Sprintf("BUG: operation %s names no permission that there is, but %q", op.ID, op.Permission))
 	}
 	if op.MaxBody == 0 {
 		op.MaxBody = maxAPIBody
@@ -73,9 +74,10 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 	huma.Register(api.huma, huma.Operation{
 		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: limits.document(), Tags: []string{op.Tag},
 		DefaultStatus: op.Status, MaxBodyBytes: op.MaxBody,
-		Security: []map[string][]string{{"key": {string(op.Scope)}}},
-		Errors:   []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
-		// Identity and scope are checked before the input is read, so that a stranger learns nothing of it.
+		Security:   []map[string][]string{{"key": {string(op.Permission.Scope())}}},
+		Extensions: map[string]any{"x-permission": op.Permission.String()},
+		Errors:     []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+		// Identity and permission are checked before the input is read, so that a stranger learns nothing of it.
 		Middlewares: huma.Middlewares{func(hctx huma.Context, next func(huma.Context)) {
 			if err := authorize(hctx.Context(), &limits); err != nil {
 				_, w := humachi.Unwrap(hctx)
@@ -114,8 +116,8 @@ func authorize(ctx context.Context, limits *bounds) error {
 	if !ok {
 		return fault.New(fault.Unauthenticated, "no API key: send the header \"Authorization: Bearer hr_…\"")
 	}
-	if !who.Has(limits.op.Scope) {
-		return who.Check(limits.op.Scope)
+	if err := who.CheckWithin(limits.op.Permission); err != nil {
+		return err
 	}
 	return limits.open(who)
 }

@@ -35,7 +35,7 @@ func newBounds[In any](op Operation) bounds {
 // open reports why no call of the operation by the caller is within what it is bound to.
 func (b *bounds) open(who tenant.Identity) error {
 	if who.Tenant != tenant.Untagged && b.tenant == nil || who.Product != "" && b.product == nil {
-		return who.Check(b.op.Scope)
+		return who.Check(b.op.Permission)
 	}
 	return nil
 }

@@ -29,11 +29,11 @@ func TestBoundKeysStayWithinTheirBounds(t *testing.T) {
 		Product string `query:"product"`
 	}
 	answer := func(of string) (*out, error) { o := &out{}; o.Body.Of = of; return o, nil }
-	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/all", ID: "all", Scope: tenant.ScopeQuery},
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/all", ID: "all", Permission: tenant.MayRead(tenant.ResourceTelemetry)},
 		func(_ context.Context, in *everything) (*out, error) { return answer(in.Tenant) })
-	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/some", ID: "some", Scope: tenant.ScopeQuery, TenantParameter: "tenant"},
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/some", ID: "some", Permission: tenant.MayRead(tenant.ResourceTelemetry), TenantParameter: "tenant"},
 		func(_ context.Context, in *everything) (*out, error) { return answer(in.Tenant) })
-	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/one/{tenant}", ID: "one", Scope: tenant.ScopeQuery, TenantParameter: "tenant",
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/one/{tenant}", ID: "one", Permission: tenant.MayRead(tenant.ResourceTelemetry), TenantParameter: "tenant",
 		ProductParameter: "product"}, func(_ context.Context, in *one) (*out, error) { return answer(in.Tenant + in.Product) })
 
 	query := []tenant.Scope{tenant.ScopeQuery}
@@ -93,7 +93,7 @@ func TestOperationMustHaveTheParametersItNames(t *testing.T) {
 		}
 	}()
 	web.Register(web.NewAPI(chi.NewRouter(), "test", slog.Default()),
-		web.Operation{Method: http.MethodGet, Path: "/x", ID: "x", Scope: tenant.ScopeQuery, TenantParameter: "customer"},
+		web.Operation{Method: http.MethodGet, Path: "/x", ID: "x", Permission: tenant.MayRead(tenant.ResourceTelemetry), TenantParameter: "customer"},
 		func(context.Context, *struct{}) (*struct{}, error) { return nil, nil })
 }
 

@@ -80,14 +80,14 @@ type keyAPI struct{ keys *tenant.Keys }
 // RegisterKeyAPI adds the operations on API keys.
 func RegisterKeyAPI(api *API, keys *tenant.Keys) {
 	k := keyAPI{keys}
-	op := func(method, path, id, summary, doc string, status int) Operation {
-		return Operation{Method: method, Path: "/api/v1/keys" + path, ID: id, Summary: summary, Doc: doc, Tag: "Keys", Scope: tenant.ScopeAdmin, Status: status}
+	op := func(may tenant.Permission, method, path, id, summary, doc string, status int) Operation {
+		return Operation{Method: method, Path: "/api/v1/keys" + path, ID: id, Summary: summary, Doc: doc, Tag: "Keys", Permission: may, Status: status}
 	}
-	Register(api, op(http.MethodGet, "", "list-keys", "List API keys", "The newest first, with those that have ended.", http.StatusOK), k.list)
-	Register(api, op(http.MethodPost, "", "create-key", "Make an API key", "Its text is in this answer only.", http.StatusCreated), k.create)
-	Register(api, op(http.MethodPost, "/{prefix}/rotate", "rotate-key", "Replace an API key by a new one",
+	Register(api, op(tenant.MayRead(tenant.ResourceKeys), http.MethodGet, "", "list-keys", "List API keys", "The newest first, with those that have ended.", http.StatusOK), k.list)
+	Register(api, op(tenant.MayCreate(tenant.ResourceKeys), http.MethodPost, "", "create-key", "Make an API key", "Its text is in this answer only.", http.StatusCreated), k.create)
+	Register(api, op(tenant.MayUpdate(tenant.ResourceKeys), http.MethodPost, "/{prefix}/rotate", "rotate-key", "Replace an API key by a new one",
 		"The new one has its name, scopes and bounds. The old one goes on for the overlap.", http.StatusCreated), k.rotate)
-	Register(api, op(http.MethodDelete, "/{prefix}", "revoke-key", "Revoke an API key", "Every instance refuses it within a second.", http.StatusNoContent), k.revoke)
+	Register(api, op(tenant.MayDelete(tenant.ResourceKeys), http.MethodDelete, "/{prefix}", "revoke-key", "Revoke an API key", "Every instance refuses it within a second.", http.StatusNoContent), k.revoke)
 }
 
 func (k keyAPI) list(ctx context.Context, _ *struct{}) (*keysOut, error) {

@@ -10,11 +10,11 @@ import (
 
 // memberView is a person of a tenant as the API shows it.
 type memberView struct {
-	Email   string            `json:"email"`
-	Name    string            `json:"name"`
-	Role    tenant.MemberRole `json:"role"`
-	AddedBy string            `json:"added_by"`
-	AddedAt time.Time         `json:"added_at"`
+	Email   string      `json:"email"`
+	Name    string      `json:"name"`
+	Role    tenant.Role `json:"role"`
+	AddedBy string      `json:"added_by"`
+	AddedAt time.Time   `json:"added_at"`
 }
 
 type membersIn struct {
@@ -30,8 +30,8 @@ type putMemberIn struct {
 	Tenant string `path:"tenant" doc:"The tenant's id."`
 	Email  string `path:"email" maxLength:"254" doc:"The person's address; case does not matter."`
 	Body   struct {
-		Name string            `json:"name,omitempty" doc:"What people call them."`
-		Role tenant.MemberRole `json:"role" doc:"owner, admin, manager, member or viewer."`
+		Name string      `json:"name,omitempty" doc:"What people call them."`
+		Role tenant.Role `json:"role" doc:"owner, admin, manager, member or viewer."`
 	}
 }
 
@@ -47,7 +47,7 @@ type memberAPI struct{ members *tenant.Members }
 func RegisterMemberAPI(api *API, members *tenant.Members) {
 	a := &memberAPI{members}
 	const path = "/api/v1/tenants/{tenant}/members"
-	op := Operation{Path: path, Tag: "Members", Scope: tenant.ScopeAdmin, TenantParameter: "tenant"}
+	op := Operation{Path: path, Tag: "Members", TenantParameter: "tenant"}
 	list, put, remove := op, op, op
 	list.Method, list.ID, list.Summary = http.MethodGet, "list-members", "List the people of a tenant"
 	put.Method, put.Path, put.ID, put.Summary, put.Status = http.MethodPut, path+"/{email}", "put-member", "Add a person to a tenant, or change their name and role",
@@ -55,6 +55,7 @@ func RegisterMemberAPI(api *API, members *tenant.Members) {
 	put.Doc = "The tenant must have been given a plan. Its first member makes the schema that holds the tenant's own data."
 	remove.Method, remove.Path, remove.ID, remove.Summary, remove.Status = http.MethodDelete, path+"/{email}", "remove-member", "Remove a person from a tenant",
 		http.StatusNoContent
+	list.Permission, put.Permission, remove.Permission = tenant.MayRead(tenant.ResourceMembers), tenant.MayUpdate(tenant.ResourceMembers), tenant.MayDelete(tenant.ResourceMembers)
 	Register(api, list, a.list)
 	Register(api, put, a.put)
 	Register(api, remove, a.remove)

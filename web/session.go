@@ -123,7 +123,7 @@ func (a *Auth) SignIn(w http.ResponseWriter, r *http.Request, key string) error 
 		refusedKeys.Inc()
 		return err
 	}
-	if err := id.Check(tenant.ScopeQuery); err != nil { // a bound key too: the console shows all tenants
+	if err := id.Check(tenant.MayRead(tenant.ResourceTelemetry)); err != nil { // a bound key too: the console shows all tenants
 		return err
 	}
 	token, csrf := randomToken(), randomToken()

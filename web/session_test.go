@@ -152,11 +152,11 @@ func TestFeaturesMayNameTheirBodiesAlike(t *testing.T) {
 	r := chi.NewRouter()
 	api := web.NewAPI(r, "test", slog.Default())
 	type aOut struct{ Body struct{ A string } }
-	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/a", ID: "get-a", Scope: tenant.ScopeQuery},
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/a", ID: "get-a", Permission: tenant.MayRead(tenant.ResourceTelemetry)},
 		func(context.Context, *struct{}) (*aOut, error) { return nil, nil })
 	{
 		type aOut struct{ Body struct{ B string } }
-		web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/b", ID: "get-b", Scope: tenant.ScopeQuery},
+		web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/b", ID: "get-b", Permission: tenant.MayRead(tenant.ResourceTelemetry)},
 			func(context.Context, *struct{}) (*aOut, error) { return nil, nil })
 	}
 	rec := httptest.NewRecorder()
@@ -173,7 +173,7 @@ func TestPanicOfAnOperationIsAnInternalError(t *testing.T) {
 	var log bytes.Buffer
 	r := chi.NewRouter()
 	api := web.NewAPI(r, "test", slog.New(slog.NewTextHandler(&log, nil)))
-	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/a", ID: "get-a", Scope: tenant.ScopeQuery},
+	web.Register(api, web.Operation{Method: http.MethodGet, Path: "/api/v1/a", ID: "get-a", Permission: tenant.MayRead(tenant.ResourceTelemetry)},
 		func(context.Context, *struct{}) (*struct{}, error) { panic("secret") })
 	rec := httptest.NewRecorder()
 	who := tenant.Identity{Scopes: []tenant.Scope{tenant.ScopeQuery}}

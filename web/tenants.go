@@ -50,7 +50,7 @@ type createdTenantOut struct{ Body createdTenant }
 // RegisterTenantAPI adds the operations by which tenants come and go.
 func RegisterTenantAPI(api *API, a TenantAPI) {
 	Register(api, Operation{
-		Method: http.MethodPost, Path: "/api/v1/tenants", ID: "create-tenant", Tag: "Tenants", Scope: tenant.ScopeAdmin, Status: http.StatusCreated,
+		Method: http.MethodPost, Path: "/api/v1/tenants", ID: "create-tenant", Tag: "Tenants", Permission: tenant.MayCreate(tenant.ResourceTenants), Status: http.StatusCreated,
 		Summary: "Take a tenant on",
 		Doc: "Makes its row, the schema of its own data and a key for its telemetry, all or nothing. A tenant that was deleted comes back so, " +
 			"without what it had. 409 when there is one already: then nothing is changed.",
