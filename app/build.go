@@ -29,11 +29,15 @@ func (a *app) buildReaders() error {
 	if a.schemas, err = tenant.NewSchemas(a.pool, a.owner); err != nil {
 		return err
 	}
-	a.members = tenant.NewMembers(a.schemas)
+	if a.quotas, err = tenant.ParseQuotas(a.Quota); err != nil {
+		return err
+	}
+	a.gates = tenant.NewGates(a.pool, a.tenants, a.quotas)
+	a.members = tenant.NewMembers(a.schemas).Within(a.gates)
 	if a.slos, err = slo.NewStore(slo.StoreOptions{Pool: a.pool, ClickHouse: a.ch, Logger: a.Logger}); err != nil {
 		return err
 	}
-	if a.slo, err = slo.NewReader(slo.ReaderOptions{ClickHouse: a.ch, Store: a.slos, Plans: a.tenants}); err != nil {
+	if a.slo, err = slo.NewReader(slo.ReaderOptions{ClickHouse: a.ch, Store: a.slos, Plans: a.tenants, Terms: a.gates}); err != nil {
 		return err
 	}
 	if !a.has(RoleStatusPage) && !a.has(RoleConsole) { // the console's API writes to it
@@ -85,14 +89,10 @@ func (a *app) build() error {
 		}
 	}
 	if a.has(RoleCollector) {
-		quotas, err := tenant.ParseQuotas(a.Quota)
-		if err != nil {
-			return err
-		}
 		if a.collector, err = collector.New(collector.Options{
 			ClickHouseDSN: a.ClickHouse, Dir: filepath.Join(a.Data, "spool"), Auth: a.keys, Logger: a.Logger, MaxSpool: a.MaxSpoolBytes,
 			MaxSpoolAge: a.MaxSpoolAge, KeepQuarantine: a.KeepQuarantine,
-			Quotas: quotas, Plans: a.tenants, Deleted: a.deleted,
+			Quotas: a.quotas, Plans: a.tenants, Agreed: a.gates, Deleted: a.deleted,
 		}); err != nil {
 			return err
 		}
@@ -143,6 +143,8 @@ func (a *app) consoleHandler() http.Handler {
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
 	web.RegisterMemberAPI(api, a.members)
+	web.RegisterPlanAPI(api, a.gates)
+	a.slo.RegisterTargetAPI(api, tenant.NewTargets(a.schemas, a.gates))
 	a.registerTenants(api)
 	a.console.RegisterAPI(api)
 	a.slo.RegisterAPI(api)

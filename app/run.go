@@ -77,6 +77,8 @@ type app struct {
 	keys    *tenant.Keys
 	tenants *tenant.Store
 	members *tenant.Members
+	quotas  tenant.Quotas
+	gates   *tenant.Gates
 	schemas *tenant.Schemas
 
 	deleted    *tenant.Deleted

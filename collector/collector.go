@@ -30,6 +30,7 @@ type Options struct {
 
 	Quotas tenant.Quotas // what tenants and API keys may send; tenant.DefaultQuotas()
 	Plans  Plans         // which plan each tenant has; without it, nobody has one
+	Agreed QuotaSource   // the quotas that hold in place of Quotas' as soon as they are known, but for keys; without it, Quotas hold
 
 	Deleted Departures // which tenants were deleted; without it, nobody was
 
@@ -161,6 +162,7 @@ func New(o Options) (*Collector, error) {
 	sp.lost = named.forget // names of series may be among it
 	c := &Collector{opts: o, spool: sp, window: newWindow(o.DuplicateWindow, o.MaxReceipts), zstd: newZstdDecoders(runtime.GOMAXPROCS(0))}
 	c.limiter, c.memory = newLimiter(o.Quotas, o.Plans, o.Logger, time.Now()), newMemory(o.MaxInflight)
+	c.limiter.agreed = o.Agreed
 	if err := c.openSpool(time.Now()); errors.Is(err, errInUse) {
 		return nil, err
 	} else if err != nil {

@@ -19,6 +19,12 @@ type Plans interface {
 	Plans(ctx context.Context) (map[tenant.ID]tenant.Plan, error)
 }
 
+// QuotaSource knows the quotas that hold now. *tenant.Gates is one.
+type QuotaSource interface {
+	// Quotas returns those of the plans, and those of tenants that have another than their plan's.
+	Quotas(ctx context.Context) (tenant.Quotas, map[tenant.ID]tenant.Quota, error)
+}
+
 // limiter holds tenants to their quotas. It is safe for concurrent use: a request looks each of its tenants up once, and
 // then asks the account every maxVerdict spans.
 //
@@ -27,7 +33,8 @@ type Plans interface {
 // long as those count for anything.
 type limiter struct {
 	quotas tenant.Quotas
-	source Plans // nil: everybody is unregistered
+	source Plans       // nil: everybody is unregistered
+	agreed QuotaSource // nil: quotas hold
 	log    *slog.Logger
 	start  time.Time // what times are measured from, by the monotonic clock
 	max    int       // accounts in a shard
@@ -55,7 +62,11 @@ type plans struct {
 	version uint64
 	of      map[tenant.ID]tenant.Plan
 	terms   map[tenant.Plan]*terms
+	own     map[tenant.ID]*terms // of tenants that have another quota than their plan's
 }
+
+// unregistered is the name of what holds for tenants without a plan.
+const unregistered = "unregistered"
 
 const (
 	planRefresh = 10 * time.Second
@@ -71,7 +82,7 @@ func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.T
 	for i := range l.shards {
 		l.shards[i].accounts = make(map[tenant.ID]*account)
 	}
-	p := &plans{terms: map[tenant.Plan]*terms{"": newTerms("unregistered", quotas.Unregistered)}}
+	p := &plans{terms: map[tenant.Plan]*terms{"": newTerms(unregistered, quotas.Unregistered)}}
 	for _, plan := range tenant.Plans() {
 		p.terms[plan] = newTerms(string(plan), quotas.Of(plan))
 	}
@@ -86,6 +97,9 @@ func newLimiter(quotas tenant.Quotas, source Plans, log *slog.Logger, now time.T
 func (l *limiter) time(now time.Time) int64 { return int64(now.Sub(l.start)) }
 
 func (l *limiter) termsOf(p *plans, id tenant.ID) *terms {
+	if t := p.own[id]; t != nil {
+		return t
+	}
 	if t := p.terms[p.of[id]]; t != nil {
 		return t
 	}
@@ -190,6 +204,46 @@ func (l *limiter) refresh(ctx context.Context) {
 		}
 		return
 	}
-	old := l.plans.Load()
-	l.plans.Store(&plans{version: old.version + 1, of: of, terms: old.terms})
+	l.plans.Store(l.plans.Load().next(of))
+	if l.agreed == nil {
+		return
+	}
+	quotas, own, err := l.agreed.Quotas(ctx)
+	if err != nil {
+		if ctx.Err() == nil || ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // a context's error is never wrapped
+			limitMetrics.planErrors.Inc()
+			l.log.Warn("cannot read what plans allow: quotas stay as they were", "error", err)
+		}
+		return
+	}
+	l.plans.Store(l.plans.Load().with(&quotas, own))
+}
+
+// next returns the plans with other tenants on them.
+func (p *plans) next(of map[tenant.ID]tenant.Plan) *plans {
+	return &plans{version: p.version + 1, of: of, terms: p.terms, own: p.own}
+}
+
+// with returns the plans with other quotas. Terms that have not changed stay the same ones, for an account whose terms
+// change may show all its series anew.
+func (p *plans) with(quotas *tenant.Quotas, own map[tenant.ID]tenant.Quota) *plans {
+	n := &plans{version: p.version + 1, of: p.of, terms: make(map[tenant.Plan]*terms, len(p.terms)), own: make(map[tenant.ID]*terms, len(own))}
+	same := func(was *terms, name string, q tenant.Quota) *terms {
+		if was != nil && was.plan == name && was.quota == q {
+			return was
+		}
+		return newTerms(name, q)
+	}
+	n.terms[""] = same(p.terms[""], unregistered, quotas.Unregistered)
+	for _, plan := range tenant.Plans() {
+		n.terms[plan] = same(p.terms[plan], string(plan), quotas.Of(plan))
+	}
+	for id, q := range own {
+		name := string(p.of[id])
+		if name == "" {
+			name = unregistered
+		}
+		n.own[id] = same(p.own[id], name, q)
+	}
+	return n
 }

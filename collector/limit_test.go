@@ -330,3 +330,46 @@ func TestKeyIsThrottled(t *testing.T) {
 		t.Errorf("%d keys are remembered", len(k.keys))
 	}
 }
+
+// agreedQuotas is a QuotaSource whose answer the test sets.
+type agreedQuotas struct {
+	quotas tenant.Quotas
+	own    map[tenant.ID]tenant.Quota
+	err    error
+}
+
+func (a *agreedQuotas) Quotas(context.Context) (tenant.Quotas, map[tenant.ID]tenant.Quota, error) {
+	return a.quotas, a.own, a.err
+}
+
+// Quotas that are agreed on hold in place of those of the options; terms that did not change stay the same ones, so that no
+// account begins anew.
+func TestAgreedQuotasAreFollowed(t *testing.T) {
+	q := tenant.DefaultQuotas()
+	l := newLimiter(q, &planSource{plans: map[tenant.ID]tenant.Plan{"acme": tenant.Starter, "beta": tenant.Starter}}, discard, time.Now())
+	agreed := &agreedQuotas{quotas: q}
+	l.agreed = agreed
+	terms := func(id tenant.ID) *terms {
+		l.refresh(t.Context())
+		return l.termsOf(l.plans.Load(), id)
+	}
+	before, other := terms("acme"), terms("beta")
+	if before.quota != q.Starter || before != other || before != terms("acme") {
+		t.Errorf("nothing was changed: %+v", before)
+	}
+	own := q.Starter
+	own.SpansPerSecond = 7
+	agreed.own = map[tenant.ID]tenant.Quota{"acme": own}
+	mine := terms("acme")
+	if mine.quota != own || mine.plan != "starter" || terms("acme") != mine || terms("beta") != before {
+		t.Errorf("an override: %+v", mine)
+	}
+	agreed.err = errors.New("away")
+	if terms("acme") != mine {
+		t.Error("while PostgreSQL is away the quota changed")
+	}
+	agreed.err, agreed.own, agreed.quotas.Starter.SpansPerSecond = nil, nil, 9
+	if got := terms("acme"); got.quota.SpansPerSecond != 9 || terms("beta") != got {
+		t.Errorf("another plan: %+v", got)
+	}
+}

@@ -120,7 +120,7 @@ func exhaustsAt(s *Status, now time.Time) *time.Time {
 
 // newSnapshot evaluates every SLO for every tenant that it has counts of, and for all tenants together. counts holds,
 // for each definition by its place, the windows of each tenant.
-func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, plans map[tenant.ID]tenant.Plan, now time.Time) *Snapshot {
+func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, targets targets, now time.Time) *Snapshot {
 	now = now.UTC()
 	s := &Snapshot{At: now, SLOs: defs, byTenant: map[tenant.ID][]*Status{}}
 	for i := range defs {
@@ -136,7 +136,7 @@ func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, plans m
 		}
 		slices.Sort(tenants)
 		for _, t := range tenants {
-			s.Statuses = append(s.Statuses, evaluate(d, t, d.TargetFor(t, planOf(plans, t)), counts[i][t], now))
+			s.Statuses = append(s.Statuses, evaluate(d, t, targets.of(d, t), counts[i][t], now))
 		}
 		s.Fleet = append(s.Fleet, evaluate(d, tenant.Untagged, d.Target, fleet, now))
 	}
@@ -145,12 +145,4 @@ func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, plans m
 		s.byTenant[st.Tenant] = append(s.byTenant[st.Tenant], st)
 	}
 	return s
-}
-
-// planOf returns the tenant's plan; one that has no row is on Starter.
-func planOf(plans map[tenant.ID]tenant.Plan, t tenant.ID) tenant.Plan {
-	if p, ok := plans[t]; ok {
-		return p
-	}
-	return tenant.Starter
 }

@@ -124,7 +124,7 @@ func TestObserve(t *testing.T) {
 				counts[w] = badOfTotal[len(badOfTotal)-1]
 			}
 		}
-		s := newSnapshot([]Definition{d}, []map[tenant.ID]windowCounts{{acme: counts}}, nil, time.Now())
+		s := newSnapshot([]Definition{d}, []map[tenant.ID]windowCounts{{acme: counts}}, targets{}, time.Now())
 		o := observe(s)
 		var got []alerting.Severity
 		for _, c := range o.Firing {
@@ -173,7 +173,7 @@ func TestHasLeft(t *testing.T) {
 		if silent < d.Window {
 			counts["acme"] = at(silent)
 		}
-		o := observe(newSnapshot([]Definition{def}, []map[tenant.ID]windowCounts{counts}, nil, now))
+		o := observe(newSnapshot([]Definition{def}, []map[tenant.ID]windowCounts{counts}, targets{}, now))
 		for severity, want := range map[alerting.Severity]bool{alerting.Page: page, alerting.Ticket: ticket} {
 			if got := o.Evaluated(alerting.Key{Rule: "pay", Tenant: "acme", Severity: severity}); got != want {
 				t.Errorf("%s: %s evaluated %v, want %v", name, severity, got, want)

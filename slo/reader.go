@@ -21,11 +21,12 @@ type Plans interface {
 	Plans(ctx context.Context) (map[tenant.ID]tenant.Plan, error)
 }
 
-// ReaderOptions are what a Reader needs. All but MaxAge are required.
+// ReaderOptions are what a Reader needs. All but Terms and MaxAge are required.
 type ReaderOptions struct {
 	ClickHouse driver.Conn
 	Store      *Store
 	Plans      Plans
+	Terms      Terms         // targets of tenants and plans besides those of definitions; none by default
 	MaxAge     time.Duration // how old Snapshot's answer may be; 15 s by default, so that it lasts from one of the engine's to the next
 }
 
@@ -117,7 +118,11 @@ func (r *Reader) Evaluate(ctx context.Context, now time.Time) (*Snapshot, error)
 	if err != nil {
 		return nil, err
 	}
-	s := newSnapshot(defs, counts, plans, now)
+	targets, err := r.targets(ctx, plans)
+	if err != nil {
+		return nil, err
+	}
+	s := newSnapshot(defs, counts, targets, now)
 	key, _ := clickhouse.Confined(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +189,11 @@ func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.
 	if err != nil {
 		return nil, err
 	}
-	s := evaluate(d, t, d.TargetFor(t, planOf(plans, t)), counts[0][t], now.UTC())
+	targets, err := r.targets(ctx, plans)
+	if err != nil {
+		return nil, err
+	}
+	s := evaluate(d, t, targets.of(d, t), counts[0][t], now.UTC())
 	return &s, nil
 }
 

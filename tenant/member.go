@@ -22,10 +22,16 @@ type Member struct {
 }
 
 // Members keeps the people of every tenant in the tenant's own schema. It is safe for concurrent use.
-type Members struct{ schemas *Schemas }
+type Members struct {
+	schemas *Schemas
+	gates   *Gates // nil: as many as one likes
+}
 
 // NewMembers returns the members in the schemas.
-func NewMembers(s *Schemas) *Members { return &Members{s} }
+func NewMembers(s *Schemas) *Members { return &Members{schemas: s} }
+
+// Within returns the members, of whom each tenant can have as many as the gates say.
+func (m *Members) Within(g *Gates) *Members { return &Members{m.schemas, g} }
 
 // List returns the tenant's members by address; none for a tenant that has none, or is unknown.
 func (m *Members) List(ctx context.Context, id ID) (list []Member, err error) {

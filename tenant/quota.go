@@ -159,6 +159,11 @@ func (q *Quotas) fields(whom string) map[string]*int64 {
 	default:
 		return nil
 	}
+	return quotaFields(p)
+}
+
+// quotaFields are the settings of a tenant's quota by their names.
+func quotaFields(p *Quota) map[string]*int64 {
 	return map[string]*int64{
 		"spans-per-second": &p.SpansPerSecond, "bytes-per-second": &p.BytesPerSecond, burstSeconds: &p.BurstSeconds, hardLimit: &p.HardLimit,
 		"points-per-second": &p.PointsPerSecond, "new-services-per-hour": &p.NewServicesPerHour, "new-routes-per-hour": &p.NewRoutesPerHour,
