@@ -22,6 +22,8 @@ type AuditEntry struct {
 	// Tenant is whose entry it is. Its people may read it, with Before and After: leave it empty for what concerns the
 	// operator only. By default it is the tenant that the caller is bound to.
 	Tenant ID
+	// Operator makes it the operator's entry whoever the caller is.
+	Operator bool
 
 	// Before and After are the resource, or what changed of it; nil for what was not there, or is gone. They are stored as
 	// JSON; what must not be stored has the type Secret. What is too long is left out, see maxAuditValue.
@@ -57,7 +59,10 @@ func auditWith(ctx context.Context, tx pgx.Tx, e AuditEntry, options ...any) err
 		e.Kind, _, _ = strings.Cut(e.Action, ".")
 	}
 	who := actorOf(ctx, &e)
-	if e.Tenant == Untagged {
+	switch {
+	case e.Operator:
+		e.Tenant = Untagged
+	case e.Tenant == Untagged:
 		e.Tenant = who.tenant
 	}
 	from := OriginFrom(ctx)
@@ -85,8 +90,10 @@ type actor struct {
 func actorOf(ctx context.Context, e *AuditEntry) actor {
 	i, ok := IdentityFrom(ctx)
 	switch {
+	case ok && i.Person():
+		return actor{name: i.Actor(), kind: ActorUser, id: strconv.FormatInt(i.UserID, 10), tenant: i.Tenant}
 	case ok:
-		return actor{name: i.Name, kind: ActorKey, id: strconv.FormatInt(i.KeyID, 10), tenant: i.Tenant}
+		return actor{name: i.Actor(), kind: ActorKey, id: strconv.FormatInt(i.KeyID, 10), tenant: i.Tenant}
 	case e.Actor != "":
 		return actor{name: e.Actor, kind: ActorSystem}
 	}
