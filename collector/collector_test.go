@@ -203,6 +203,7 @@ type counts struct {
 	spans, requests, errors                   uint64
 	minuteRequests, minuteErrors, minuteHist  uint64
 	hourRequests, hourErrors, hourHist, calls uint64
+	metered                                   uint64 // of ingest_1m
 }
 
 func countAll(t testing.TB, db *testenv.ClickHouse) (c counts) {
@@ -218,12 +219,13 @@ func countAll(t testing.TB, db *testenv.ClickHouse) (c counts) {
 	scan("SELECT sum(requests), sum(errors), sum(arraySum(mapValues(histogram))) FROM latency_1m", &c.minuteRequests, &c.minuteErrors, &c.minuteHist)
 	scan("SELECT sum(requests), sum(errors), sum(arraySum(mapValues(histogram))) FROM latency_1h", &c.hourRequests, &c.hourErrors, &c.hourHist)
 	scan("SELECT sum(calls) FROM load_1m", &c.calls)
+	scan("SELECT sum(spans) FROM ingest_1m", &c.metered)
 	return c
 }
 
 // want returns the counts of tables that hold exactly these.
 func want(spans, requests, errors, calls uint64) counts {
-	return counts{spans, requests, errors, requests, errors, requests, requests, errors, requests, calls}
+	return counts{spans, requests, errors, requests, errors, requests, requests, errors, requests, calls, spans}
 }
 
 // awaitEmptySpool waits until ClickHouse has all that was acknowledged.

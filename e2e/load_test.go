@@ -182,6 +182,7 @@ func (l *load) wantStored(t *testing.T, h *harness.Headroom, ch harness.ClickHou
 		{"latency_1h, errors", "sum(errors) FROM latency_1h WHERE " + p, l.sent.errors},
 		{"latency_1h, histograms", "sum(arraySum(mapValues(histogram))) FROM latency_1h WHERE " + p, l.sent.requests},
 		{"load_1m", "sum(calls) FROM load_1m WHERE " + p, l.sent.calls},
+		{"ingest_1m", "sum(spans) FROM ingest_1m WHERE startsWith(tenant, '" + l.product + "-tenant-')", l.sent.spans},
 		{"sli_1m, total", "sum(total) FROM sli_1m WHERE " + s, l.sent.requests},
 		{"sli_1m, good", "sum(good) FROM sli_1m WHERE " + s, l.sent.requests - l.sent.errors},
 		{"sli_1h, total", "sum(total) FROM sli_1h WHERE " + s, l.sent.requests},
