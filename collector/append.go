@@ -37,7 +37,11 @@ func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 		q.service.append(service)
 		q.route.append(d.admitRoute(id, product, service, route))
 		q.method.append(d.name(s.facts.httpMethod))
-		q.version.append(version)
+		counted := version
+		if !r.versionKnown {
+			counted, r.versionKnown = d.admitVersion(id, product, service, version)
+		}
+		q.version.append(counted)
 		q.status.Append(uint16(s.facts.httpStatus))
 		q.error.Append(isError)
 		q.duration.Append(duration)
@@ -48,7 +52,7 @@ func (d *decoder) appendSpan(id tenant.ID, keep bool) {
 			d.scratch = s.facts.instance(d.scratch, kind, system)
 			l := &d.cols.load
 			l.system.append(viewBytes(kind))
-			l.instance.append(d.name(d.scratch[start:]))
+			l.instance.append(d.admitInstance(id, viewBytes(kind), d.name(d.scratch[start:])))
 			l.tenant.append(owner)
 			l.service.append(service)
 			l.product.append(product)

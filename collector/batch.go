@@ -102,7 +102,11 @@ func (c *committer) add(req request, d digest, now time.Time) (*batch, outcome, 
 	defer l.forgetUnused()
 	out, err := l.dec.decode(req, l.cur.cols, now)
 	if err != nil {
-		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no %s: %s", req.signal.message, err)
+		hint := ""
+		if len(req.body) > 0 && req.body[0] == '{' { // no field of OTLP begins so
+			hint = "; it looks like JSON, which is sent as " + typeJSON
+		}
+		return nil, out, fault.Wrap(err, fault.Invalid, "the body is no %s: %s%s", req.signal.message, err, hint)
 	}
 	if out.accepted == 0 {
 		if !l.cur.isEmpty() {

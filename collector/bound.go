@@ -49,13 +49,3 @@ func (d *decoder) rejectForeign(product []byte) {
 		return fault.InvalidField("service.namespace", string(shorten(product)), "must be %q, to which the API key is bound", d.from.Product)
 	})
 }
-
-// appendBound appends what makes a bound key's series another than the same one of other keys: its labels don't name whose
-// it is.
-func (d *decoder) appendBound(dst []byte) []byte {
-	if !d.from.Bound() {
-		return dst
-	}
-	dst = append(append(dst, 0xff), d.from.Tenant...)
-	return append(append(dst, 0xff), d.from.Product...)
-}

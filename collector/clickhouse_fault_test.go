@@ -66,6 +66,12 @@ func (f *firstSegment) is(token string) bool {
 	return strings.HasPrefix(token, f.id)
 }
 
+func (f *firstSegment) tried() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.id != ""
+}
+
 func runSQL(t *testing.T, db *testenv.ClickHouse, statements ...string) {
 	t.Helper()
 	for _, sql := range statements {
@@ -110,6 +116,7 @@ func TestSegmentThatEndsClickHouse(t *testing.T) {
 	})
 	r := start(t, db, dir, func(o *Options) { o.ClickHouseDSN = dsn })
 	r.send(t, mixed(8, 1)...)
+	await(t, first.tried) // or what comes next is in it
 	deadline := time.Now().Add(time.Minute)
 	sent := uint64(0)
 	for len(quarantined(t, dir)) == 0 {

@@ -65,6 +65,7 @@ type resource struct {
 	product, service, version []byte
 	tenant                    owner
 	known                     bool // admitService knows its product and service
+	versionKnown              bool // admitVersion knows its version
 
 	attributes joined
 	key        uint32 // of its attributes in the column resource_attributes, once it is keyed

@@ -98,7 +98,9 @@ func (c *Collector) call(w http.ResponseWriter, r *http.Request) (*signal, answe
 // message.
 func (b *body) readMessage(src io.Reader, encoding string) error {
 	var prefix [5]byte
-	if _, err := io.ReadFull(src, prefix[:]); err != nil {
+	if _, err := io.ReadFull(src, prefix[:]); errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, "the call has no message")
+	} else if err != nil {
 		return readFault(err, "", "")
 	}
 	size := binary.BigEndian.Uint32(prefix[1:])

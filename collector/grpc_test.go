@@ -242,7 +242,7 @@ func TestGRPCFramesThatAreRefused(t *testing.T) {
 	f("json", "12", "application/grpc+json", frame(0, good), "Content-Type", "application/grpc+json")
 	f("identity", "0", "", frame(0, good), "Grpc-Encoding", "identity")
 	f("compression offered, not used", "0", "", frame(0, good), "Grpc-Encoding", "gzip")
-	f("nothing", "3", "to its end", nil)
+	f("nothing", "3", "no message", nil)
 	f("torn prefix", "3", "to its end", []byte{0, 0})
 	f("torn message", "3", "to its end", frame(0, good)[:30])
 	f("two messages", "3", "one message", append(frame(0, good), frame(0, good)...))

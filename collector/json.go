@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 
@@ -42,6 +43,9 @@ func (b *body) fromJSON(s *signal) (out []byte, err error) {
 		b.unreserve(b.reserved - before - int64(len(out))) // out is held until the body is released
 	}()
 	src := b.buf.Bytes()
+	if len(bytes.TrimSpace(src)) == 0 {
+		return nil, fault.New(fault.Invalid, "the body is empty, which is no OTLP/JSON: {} is a request without anything in it")
+	}
 	if err := b.reserve(int64(len(src))); err != nil {
 		return nil, err
 	}

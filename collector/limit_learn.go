@@ -28,6 +28,9 @@ func (c *Collector) learnNames(ctx context.Context) {
 	lessons := []lesson{
 		{tenantsQuery, func(owner, _, _, _ []byte) { n.learn(formerKeys, n.hash(tenantName, owner)) }},
 		{servicesQuery, l.learnService},
+		{instancesQuery, func(owner, kind, instance, _ []byte) {
+			n.learn(l.ownerOfNames(tenant.ID(viewString(owner)), formerKeys), n.hashWithin(instanceName, [][]byte{kind}, instance))
+		}},
 		{routesQuery, func(owner, product, service, route []byte) {
 			l.learnService(owner, product, service, nil)
 			n.learn(l.ownerOfNames(tenant.ID(viewString(owner)), formerKeys), n.hash(routeName, product, service, route))
@@ -82,6 +85,9 @@ GROUP BY product, service`
 	routesQuery = `
 SELECT any(tenant), product, service, route FROM latency_1h WHERE hour >= now() - INTERVAL 7 DAY AND route != 'other'
 GROUP BY product, service, route`
+	instancesQuery = `
+SELECT any(tenant), system, instance, '' FROM load_1m WHERE minute >= now() - INTERVAL 1 DAY AND instance != 'other'
+GROUP BY system, instance`
 	namesSettings = `
 LIMIT %d
 SETTINGS max_threads = 1, max_execution_time = 50

@@ -8,6 +8,8 @@ var limitMetrics = struct {
 	sampledAway   *vm.Counter
 	otherRoutes   *vm.Counter
 	otherServices *vm.Counter
+	otherVersions *vm.Counter
+	otherCalls    *vm.Counter
 	untagged      *vm.Counter
 	overKey       *vm.Counter
 	planErrors    *vm.Counter
@@ -15,6 +17,8 @@ var limitMetrics = struct {
 	sampledAway:   vm.NewCounter("headroom_collector_sampled_away_spans_total"),
 	otherRoutes:   vm.NewCounter("headroom_collector_other_route_requests_total"),
 	otherServices: vm.NewCounter("headroom_collector_other_service_total"),
+	otherVersions: vm.NewCounter("headroom_collector_other_version_total"),
+	otherCalls:    vm.NewCounter("headroom_collector_other_instance_calls_total"),
 	untagged:      vm.NewCounter("headroom_collector_untagged_new_tenants_total"),
 	overKey:       vm.NewCounter("headroom_collector_over_key_quota_requests_total"),
 	planErrors:    vm.NewCounter("headroom_collector_plan_refresh_errors_total"),

@@ -42,6 +42,8 @@ const (
 	serviceName
 	productName
 	tenantName
+	versionName
+	instanceName
 	keyName
 	nameKinds // how many there are
 )

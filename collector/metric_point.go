@@ -121,7 +121,6 @@ type metricState struct {
 	tenant      []byte
 	product     []byte // under which it is counted
 	service     []byte // the same
-	elsewhere   bool   // it is counted under others than its labels name
 	ts, started uint64 // nanoseconds; started is 0 when it is unknown
 
 	counts  []uint64
@@ -193,7 +192,6 @@ func (d *decoder) settle() bool {
 	if !m.from.known {
 		m.product, m.service, m.from.known = d.admitService(tenant.ID(viewString(m.tenant)), product, service)
 	}
-	m.elsewhere = len(text) > 0 && id == tenant.Untagged || !bytes.Equal(m.product, product) || !bytes.Equal(m.service, service)
 	return true
 }
 
@@ -241,8 +239,12 @@ func (d *decoder) series(suffix, key, value string, kind seriesKind) (uint64, bo
 	b = append(b, 0xff)
 	b = append(b, key...)
 	b = append(b, 0xff)
-	b = d.appendBound(append(b, value...))
-	b = m.appendElsewhere(b)
+	b = append(b, value...)
+	// Whose it is, for the labels need not say: those beyond the most are dropped, a bound key's name nobody, and what is over
+	// a limit is counted under another name. Each has its name where its points are.
+	for _, of := range [...][]byte{m.tenant, m.product, m.service} {
+		b = append(append(b, 0xff), of...)
+	}
 	m.scratch = b
 	s := seriesDay{series: xxhash.Sum64(b), day: uint16(m.ts / uint64(24*time.Hour))}
 	if d.named.known(s) {
@@ -252,17 +254,6 @@ func (d *decoder) series(suffix, key, value string, kind seriesKind) (uint64, bo
 		return s.series, true
 	}
 	return s.series, d.nameSeries(s, suffix, key, value, kind)
-}
-
-// appendElsewhere appends what makes a series that is counted elsewhere another than the one that it is when its tenant or
-// service is known: each has its name where its points are.
-func (m *metricState) appendElsewhere(dst []byte) []byte {
-	if !m.elsewhere {
-		return dst
-	}
-	dst = append(append(dst, 0xff), m.tenant...)
-	dst = append(append(dst, 0xff), m.product...)
-	return append(append(dst, 0xff), m.service...)
 }
 
 // nameSeries appends the row that says what a series is called on this day. It is the one place where a series that is
