@@ -83,7 +83,8 @@ type app struct {
 
 	deleted    *tenant.Deleted
 	departures *tenant.Departures // nil where nobody deletes: without the console
-	auth    *web.Auth
+	exports    *tenant.Exports
+	auth       *web.Auth
 
 	collector *collector.Collector
 	slos      *slo.Store

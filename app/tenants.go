@@ -15,6 +15,7 @@ func (a *app) registerTenants(api *web.API) {
 	web.RegisterTenantAPI(api, web.TenantAPI{
 		Onboarding: tenant.NewOnboarding(a.tenants, a.schemas, a.keys), Targets: a.targetsOf, Endpoint: a.otlpURL(),
 	})
+	web.RegisterLeaveAPI(api, web.LeaveAPI{Departures: a.departures, Exports: a.exports, Audit: a.departures.NoteExport, Logger: a.Logger})
 }
 
 // targetsOf returns what the SLOs promise a tenant on a plan.
@@ -43,6 +44,7 @@ func (a *app) buildDepartures() error {
 	}
 	a.life.onStop("ClickHouse's HTTP connections", stopBound, func(context.Context) error { ch.Close(); return nil })
 	a.departures = tenant.NewDepartures(a.pool, a.owner, ch, a.tenants, a.keys, a.Logger)
+	a.exports = tenant.NewExports(a.pool, ch, a.Version)
 	a.life.run("departures", stopBound, a.departures.Run)
 	return nil
 }

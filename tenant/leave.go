@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -100,19 +99,16 @@ func (d *Departures) Delete(ctx context.Context, actor string, id ID) (Deletion,
 
 // auditDeparture writes of a deletion what may stay: who, when, which id, and how many rows. The entry is the operator's, so
 // it is not deleted with the tenant's own.
-func auditDeparture(ctx context.Context, tx pgx.Tx, actor, action string, id ID, detail any) error {
-	text, err := json.Marshal(detail)
-	if err != nil {
-		return err
-	}
-	if detail == nil {
-		text = []byte("{}")
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, $4::text::jsonb)`, actor, action, id, string(text))
-	if err != nil {
-		return fmt.Errorf("cannot write the audit log: %w", err)
-	}
-	return nil
+func auditDeparture(ctx context.Context, tx pgx.Tx, actor, action string, id ID, after any) error {
+	return Audit(ctx, tx, AuditEntry{Action: action, Resource: string(id), Actor: actor, After: after})
+}
+
+// NoteExport writes to the audit log that the caller exports a tenant.
+func (d *Departures) NoteExport(ctx context.Context, id ID) error {
+	who, _ := IdentityFrom(ctx)
+	return postgres.InTenant(ctx, d.pool, id, func(tx pgx.Tx) error {
+		return Audit(ctx, tx, AuditEntry{Action: "tenant.export", Resource: string(id), Tenant: id, Actor: who.Name})
+	})
 }
 
 // isKnown reports whether somebody created the tenant, or anything is stored of it.

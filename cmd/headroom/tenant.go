@@ -15,6 +15,9 @@ type tenantCmd struct {
 	List   tenantListCmd   `cmd:"" help:"List the tenants of the last hour."`
 	Set    tenantSetCmd    `cmd:"" help:"Set a tenant's name and plan."`
 	Create tenantCreateCmd `cmd:"" help:"Take a tenant on: its schema, a key for its telemetry, and what to give its services."`
+	Export tenantExportCmd `cmd:"" help:"Write everything that is stored of a tenant to an archive."`
+	Verify tenantVerifyCmd `cmd:"" help:"Check an archive of export; nothing is sent."`
+	Delete tenantDeleteCmd `cmd:"" help:"Delete a tenant and everything that is stored of it, and prove it."`
 }
 
 type tenantListCmd struct{ clientFlags }
