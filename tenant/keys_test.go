@@ -99,7 +99,7 @@ func TestBoundKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id.Tenant != "acme" || id.Product != "shop" || !id.Bound() || !id.Has(tenant.ScopeQuery) || id.Can(tenant.ScopeQuery) {
+	if id.Tenant != "acme" || id.Product != "shop" || !id.Bound() || !id.Has(tenant.MayRead(tenant.ResourceTelemetry)) || id.Can(tenant.MayRead(tenant.ResourceTelemetry)) {
 		t.Errorf("identity: got %+v", id)
 	}
 	list, err := keys.List(t.Context())
