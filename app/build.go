@@ -24,8 +24,11 @@ import (
 func (a *app) buildReaders() error {
 	a.keys, a.tenants = tenant.NewKeys(a.pool), tenant.NewStore(a.pool)
 	a.deleted = tenant.NewDeleted(a.pool)
-	a.auth = web.NewAuth(a.keys, a.pool)
+	a.users = tenant.NewUsers(a.pool)
 	var err error
+	if a.auth, err = a.buildAuth(); err != nil {
+		return err
+	}
 	if a.schemas, err = tenant.NewSchemas(a.pool, a.owner); err != nil {
 		return err
 	}
@@ -143,6 +146,7 @@ func (a *app) consoleHandler() http.Handler {
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
 	web.RegisterMemberAPI(api, a.members)
+	web.RegisterUserAPI(api, a.users)
 	web.RegisterPlanAPI(api, a.gates)
 	a.slo.RegisterTargetAPI(api, tenant.NewTargets(a.schemas, a.gates))
 	a.registerTenants(api)

@@ -60,7 +60,8 @@ type Options struct {
 	ConsoleURL string // where people reach the console; by default from ListenHTTP
 	StatusURL  string // where people reach the status page; by default from ListenStatus
 
-	Slack SlackOptions
+	Slack  SlackOptions
+	SignIn SignInOptions
 
 	MaxSpoolBytes  int64         // 0: the collector's default
 	MaxSpoolAge    time.Duration // 0: no limit
@@ -77,6 +78,15 @@ type Options struct {
 // SlackOptions say how to reach Slack. Without a token, notifications are shown in the console only.
 type SlackOptions struct {
 	Token, SigningSecret, Channel, APIURL string
+}
+
+// SignInOptions say how people sign in and for how long. Without an issuer they do so by password and key only.
+type SignInOptions struct {
+	Issuer, ClientID, ClientSecret string
+	GroupsClaim                    string   // "groups" by default
+	Groups                         []string // as of web.ParseGroupRole
+
+	SessionIdle, SessionLifetime time.Duration // web's defaults when 0
 }
 
 func (o *Options) check() error {
@@ -117,6 +127,9 @@ func (o *Options) check() error {
 	}
 	if _, err := tenant.ParseQuotas(o.Quota); err != nil {
 		return fmt.Errorf("--quota: %w", err)
+	}
+	if err := o.SignIn.check(); err != nil {
+		return err
 	}
 	if (o.Slack.Token == "") != (o.Slack.Channel == "") {
 		return fmt.Errorf("--slack-token and --slack-channel: give both or none")

@@ -77,6 +77,7 @@ type app struct {
 	keys    *tenant.Keys
 	tenants *tenant.Store
 	members *tenant.Members
+	users   *tenant.Users
 	quotas  tenant.Quotas
 	gates   *tenant.Gates
 	schemas *tenant.Schemas

@@ -57,7 +57,7 @@ func newTestConsole(t testing.TB) *testConsole {
 	c.alerts, err = alerting.New(alerting.Options{Pool: pg.Pool, Logger: log, Notifiers: []alerting.Notifier{slack.Console{}},
 		ConsoleURL: "http://console.example", Names: c.tenants.Names})
 	must(err)
-	auth := web.NewAuth(c.keys, pg.Pool)
+	auth := web.NewAuth(web.AuthOptions{Keys: c.keys, Pool: pg.Pool})
 	c.console, err = New(Options{ClickHouse: c.db.Conn, SLO: c.reader, Alerts: c.alerts, Tenants: c.tenants, Auth: auth,
 		StatusURL: "https://status.example/", Stats: func() float64 { return 1234 }, Logger: log})
 	must(err)

@@ -46,6 +46,16 @@ type Console struct {
 	fleet  *fleetCache
 	log    *slog.Logger
 	now    func() time.Time
+
+	patterns []string // of Handler's pages
+}
+
+// Pages returns the patterns of the pages that Handler serves, as http.ServeMux has them: "GET /tenants/{id}".
+func (c *Console) Pages() []string {
+	if c.patterns == nil {
+		_ = c.Handler()
+	}
+	return c.patterns
 }
 
 // New returns a Console. It reads nothing yet.
@@ -86,15 +96,23 @@ func New(o Options) (*Console, error) {
 // Handler returns the console's pages. It expects web.Auth's Middleware and web.SecureHeaders around it.
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
+	c.patterns = nil
 	page := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
+		c.patterns = append(c.patterns, pattern)
 		mux.Handle(pattern, web.Handler(c.log, c.errorPage, c.signedIn(h)))
 	}
 	open := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
+		c.patterns = append(c.patterns, pattern)
 		mux.Handle(pattern, web.Handler(c.log, c.errorPage, h))
 	}
 	open("GET /sign-in", c.signInPage)
 	open("POST /sign-in", c.signIn)
+	open("GET /sign-in/provider", c.toProvider)
+	open("GET "+web.ProviderCallback, c.fromProvider)
 	open("POST /sign-out", c.signOut)
+	open("GET /sessions", c.sessionsPage)
+	open("POST /sessions/end", c.endSessions)
+	open("POST /organization", c.switchOrganization)
 	open("POST /theme", c.chooseTheme)
 	mux.Handle("GET /assets/", c.assets)
 
@@ -103,11 +121,14 @@ func (c *Console) Handler() http.Handler {
 		return nil
 	})
 	page("GET /tenants", c.tenantsPage)
+	own := func(pattern string, h web.HandlerFunc) {
+		mux.Handle(pattern, web.Handler(c.log, c.errorPage, c.ofTenant(h)))
+	}
 	page("GET /tenants.csv", c.tenantsCSV)
-	page("GET /tenants/{id}", c.tenantPage)
+	own("GET /tenants/{id}", c.tenantPage)
 	page("GET /untagged", c.tenantPage)
-	page("GET /tenant", c.tenantPage)
-	page("GET /tenant.csv", c.tenantCSV)
+	own("GET /tenant", c.tenantPage)
+	own("GET /tenant.csv", c.tenantCSV)
 	page("GET /slos", c.slosPage)
 	page("GET /slos/{name}", c.sloPage)
 	page("GET /slos/{name}/tenants.csv", c.sloCSV)

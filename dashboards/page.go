@@ -43,9 +43,15 @@ func parsePages() (pages, error) {
 		}
 		return strings.ToUpper(string(p[:1])) + string(p[1:])
 	}
+	funcs["iconOf"] = func(person bool) string {
+		if person {
+			return "tenants"
+		}
+		return "key"
+	}
 	funcs["csrfField"] = func() string { return web.CSRFField }
 	p := pages{}
-	for _, name := range []string{"tenants", "tenant", "slos", "slo", "alerts", "message", "signin"} {
+	for _, name := range []string{"tenants", "tenant", "slos", "slo", "alerts", "message", "signin", "sessions"} {
 		t, err := template.New(name).Funcs(funcs).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("cannot parse the page %q: %w", name, err)
@@ -64,12 +70,15 @@ type layout struct {
 	Style   string
 	Script  string
 	Sprite  template.HTML
-	Theme   string // "", "light" or "dark"
-	Address string // of this page, path and query
-	CSRF    string // of the session; empty without one
-	Who     string // name of the key that is signed in
-	Live    bool   // refreshes itself
-	Partial bool   // only the live part is wanted
+	Theme   string    // "", "light" or "dark"
+	Address string    // of this page, path and query
+	CSRF    string    // of the session; empty without one
+	Who     string    // name of the key or the person who is signed in
+	Person  bool      // it is a person
+	Home    string    // where their console begins
+	Own     tenant.ID // the tenant of whose people they are; empty: they are the operator's
+	Live    bool      // refreshes itself
+	Partial bool      // only the live part is wanted
 
 	Range   window
 	Words   string // of the range: "the last hour"
@@ -83,6 +92,11 @@ type layout struct {
 	HasAge             bool
 	SpansPerSecond     float64
 	HasSpans           bool
+}
+
+// signedInAs fills in what the page offers to whom.
+func (l *layout) signedInAs(who tenant.Identity) {
+	l.Person, l.Home, l.Own = who.Person(), homeOf(who), who.Tenant
 }
 
 // PerMinute returns n requests of the range as requests a minute.
@@ -142,9 +156,11 @@ func (c *Console) newLayout(r *http.Request, nav, title string, hasTime bool) (*
 		Partial: r.Header.Get("HX-Request") == "true", HasTime: hasTime,
 	}
 	if s, ok := web.SessionFrom(r.Context()); ok {
-		l.CSRF, l.Who = s.CSRFToken, s.Identity.Name
+		l.CSRF, l.Who = s.CSRFToken, s.Name
+		l.signedInAs(s.Identity)
 	} else if id, ok := tenant.IdentityFrom(r.Context()); ok {
 		l.Who = id.Name
+		l.signedInAs(id)
 	}
 	w, p, err := parseRange(r.FormValue("range"), l.Now)
 	if err != nil {

@@ -150,7 +150,10 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	})
-	_ = g.Wait() // none returns an error
+	_ = g.Wait()                  // none returns an error
+	if l.Own != tenant.Untagged { // alerts name the other tenants that burn
+		alerts = nil
+	}
 	snap = standing(snap, alerts)
 	l.countBurning(snap)
 	if d.RoutesCut = len(d.Routes) > maxRoutes; d.RoutesCut {
@@ -159,6 +162,9 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	slices.Sort(d.Products)
 	l.Title = d.Name
 	l.Crumbs = []crumb{{"Tenants", "/tenants"}, {Label: d.Name}}
+	if l.Own != tenant.Untagged {
+		l.Crumbs = l.Crumbs[1:]
+	}
 	d.fill(snap, alertsOf(id, alerts), points)
 	if !named && id != tenant.Untagged && snap != nil && d.Quota == nil && len(d.Statuses) == 0 && d.Totals.Requests == 0 && !d.RoutesPanel.Failed() {
 		any, err := c.store.anyRequest(ctx, id)

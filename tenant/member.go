@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/mail"
 	"strings"
@@ -48,8 +49,8 @@ func (m *Members) List(ctx context.Context, id ID) (list []Member, err error) {
 	return list, err
 }
 
-// Put adds a member or changes its name and role, and writes that to the audit log in one transaction. Neither the email
-// nor the name go there: it outlives them. The error is NotFound for a tenant that nobody has created.
+// Put adds a member or changes its name and role, and writes that to the audit log in one transaction, with the address but
+// without the name. The error is NotFound for a tenant that nobody has created.
 func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error {
 	email, err := parseEmail(p.Email)
 	if err != nil {
@@ -62,6 +63,16 @@ func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error 
 		return fault.InvalidField("name", p.Name, "is longer than 200 bytes")
 	}
 	return m.schemas.write(ctx, id, func(tx pgx.Tx) error {
+		var before Role
+		err := tx.QueryRow(ctx, `SELECT role FROM members WHERE email = $1 FOR UPDATE`, anew, email).Scan(&before)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("cannot read a member of tenant %q: %w", id, err)
+		}
+		if errors.Is(err, pgx.ErrNoRows) {
+			if err := m.room(ctx, tx, id); err != nil {
+				return err
+			}
+		}
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO members (email, name, role, added_by) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (email) DO UPDATE SET name = excluded.name, role = excluded.role
@@ -72,7 +83,10 @@ func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error 
 		if tag.RowsAffected() == 0 {
 			return nil
 		}
-		return auditMember(ctx, tx, actor, "member.put", id, p.Role)
+		if err := indexMember(ctx, tx, id, email, p.Role); err != nil {
+			return err
+		}
+		return auditMember(ctx, tx, actor, "member.put", id, email, before, p.Role)
 	})
 }
 
@@ -96,7 +110,10 @@ func (m *Members) Remove(ctx context.Context, actor string, id ID, email string)
 		if removed = n > 0; !removed {
 			return nil
 		}
-		return auditMember(ctx, tx, actor, "member.remove", id, role)
+		if err := indexMember(ctx, tx, id, email, nobody); err != nil {
+			return err
+		}
+		return auditMember(ctx, tx, actor, "member.remove", id, email, role, nobody)
 	})
 	if err == nil && !removed {
 		return fault.New(fault.NotFound, "tenant %q has no member %q", id, email)
@@ -104,11 +121,32 @@ func (m *Members) Remove(ctx context.Context, actor string, id ID, email string)
 	return err
 }
 
-func auditMember(ctx context.Context, tx pgx.Tx, actor, action string, id ID, role Role) error {
-	_, err := tx.Exec(ctx, `INSERT INTO control.audit_log (actor, action, object, detail) VALUES ($1, $2, $3, jsonb_build_object('role', $4::text))`,
-		anew, actor, action, id, role)
+// memberAudit is what the audit log has of a member, besides the address.
+type memberAudit struct {
+	Role Role `json:"role"`
+}
+
+// auditMember writes what role a person had and has; empty for none.
+func auditMember(ctx context.Context, tx pgx.Tx, actor, action string, id ID, email string, before, after Role) error {
+	role := func(r Role) any {
+		if r == nobody {
+			return nil
+		}
+		return memberAudit{r}
+	}
+	return auditWith(ctx, tx, AuditEntry{Action: action, Resource: email, Tenant: id, Before: role(before), After: role(after), Actor: actor}, anew)
+}
+
+// indexMember lets a person be found by their address who signs in and knows no tenant yet, as long as they have a role.
+func indexMember(ctx context.Context, tx pgx.Tx, id ID, email string, r Role) (err error) {
+	if r == nobody {
+		_, err = tx.Exec(ctx, `DELETE FROM control.memberships WHERE email = $1 AND tenant = $2`, anew, email, id)
+	} else {
+		_, err = tx.Exec(ctx, `INSERT INTO control.memberships (email, tenant, role) VALUES ($1, $2, $3)
+			ON CONFLICT (email, tenant) DO UPDATE SET role = excluded.role`, anew, email, id, r)
+	}
 	if err != nil {
-		return fmt.Errorf("cannot write the audit log: %w", err)
+		return fmt.Errorf("cannot note a member of tenant %q: %w", id, err)
 	}
 	return nil
 }

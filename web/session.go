@@ -6,24 +6,16 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nexis-limited/headroom/fault"
-	"github.com/nexis-limited/headroom/postgres"
 	"github.com/nexis-limited/headroom/tenant"
-)
-
-const (
-	sessionCookie   = "headroom_session"
-	sessionLifetime = 12 * time.Hour
 )
 
 // A session's CSRF token comes with every request that changes something, in the form field or in the header.
@@ -32,22 +24,66 @@ const (
 	CSRFHeader = "X-CSRF-Token"
 )
 
+// Defaults of AuthOptions.
+const (
+	DefaultSessionIdle     = 2 * time.Hour
+	DefaultSessionLifetime = 12 * time.Hour
+)
+
 // refusedKeys counts keys that did not let anybody in, by header or at the sign-in.
 var refusedKeys = metrics.NewCounter("headroom_refused_keys_total")
 
+// AuthOptions configures an Auth.
+type AuthOptions struct {
+	Keys *tenant.Keys  // required
+	Pool *pgxpool.Pool // of the sessions, required
+
+	Users    *tenant.Users    // by default those in the pool's database
+	Attempts *tenant.Attempts // the same, with tenant.DefaultAttemptLimits
+	// Branch returns a branch that people are confined to. Without it they cannot come in.
+	Branch func(ctx context.Context, id int64) (*tenant.Branch, error)
+
+	Provider   *Provider // of OpenID Connect; nil for none
+	ConsoleURL string    // where people reach the console; with https its cookies are for https only
+
+	SessionIdle     time.Duration // a session ends when nothing used it for so long; DefaultSessionIdle
+	SessionLifetime time.Duration // a session ends after so long, however it is used; DefaultSessionLifetime
+}
+
 // Auth tells who makes a request: by an API key in the Authorization header, or by a session's cookie.
 type Auth struct {
-	keys *tenant.Keys
-	pool *pgxpool.Pool
+	AuthOptions
+	secureHost string // of the console's URL, if that is https
 }
 
 // NewAuth returns an Auth over the keys and the sessions in the pool's database.
-func NewAuth(keys *tenant.Keys, pool *pgxpool.Pool) *Auth { return &Auth{keys: keys, pool: pool} }
+func NewAuth(o AuthOptions) *Auth {
+	if o.Users == nil {
+		o.Users = tenant.NewUsers(o.Pool)
+	}
+	if o.Attempts == nil {
+		o.Attempts = tenant.NewAttempts(o.Pool, tenant.DefaultAttemptLimits)
+	}
+	if o.SessionIdle == 0 {
+		o.SessionIdle = DefaultSessionIdle
+	}
+	if o.SessionLifetime == 0 {
+		o.SessionLifetime = DefaultSessionLifetime
+	}
+	a := &Auth{AuthOptions: o}
+	if u, err := url.Parse(o.ConsoleURL); err == nil && u.Scheme == "https" {
+		a.secureHost = u.Host
+	}
+	return a
+}
 
 // Session is a signed-in reader of the console.
 type Session struct {
+	ID        int64
 	Identity  tenant.Identity
 	CSRFToken string
+	Name      string // of the key or the person, for people
+	Method    string // how it was signed in: key, password or provider
 }
 
 type sessionKey struct{}
@@ -65,45 +101,65 @@ func SessionFrom(ctx context.Context) (*Session, bool) {
 func (a *Auth) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h := r.Header.Get("Authorization"); h != "" {
-			scheme, token, ok := strings.Cut(h, " ")
-			if !ok || !strings.EqualFold(scheme, "Bearer") {
-				err := fault.New(fault.Unauthenticated, "the Authorization header must be \"Bearer KEY\"")
-				setErrorHeaders(w.Header(), err)
-				WriteProblem(w, err)
-				return
-			}
-			id, err := a.keys.Authenticate(r.Context(), strings.TrimSpace(token))
+			id, err := a.byHeader(r, h)
 			if err != nil {
-				refusedKeys.Inc()
-				setErrorHeaders(w.Header(), err)
-				WriteProblem(w, err)
+				refuse(w, err)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(tenant.WithIdentity(r.Context(), id)))
 			return
 		}
-		c, err := r.Cookie(sessionCookie)
+		c, err := r.Cookie(a.cookieName(r, sessionCookie))
 		if err != nil {
 			next.ServeHTTP(w, r)
 			return
 		}
-		s, err := a.session(r.Context(), c.Value)
+		found, err := a.findSession(r.Context(), c.Value)
 		if err != nil {
 			if !fault.Is(err, fault.Unauthenticated) {
-				setErrorHeaders(w.Header(), err)
-				WriteProblem(w, err)
+				refuse(w, err)
 				return
 			}
 			next.ServeHTTP(w, r)
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !validCSRF(r, s) {
-			WriteProblem(w, fault.New(fault.Forbidden, "this form is too old: load the page again"))
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !validCSRF(r, &found.Session) {
+			refuse(w, fault.New(fault.Forbidden, "this form is too old: load the page again"))
 			return
 		}
-		ctx := tenant.WithIdentity(r.Context(), s.Identity)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, sessionKey{}, s)))
+		if err := a.keepUp(w, r, found); err != nil {
+			refuse(w, err)
+			return
+		}
+		ctx := tenant.WithIdentity(r.Context(), found.Identity)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, sessionKey{}, &found.Session)))
 	})
+}
+
+func (a *Auth) byHeader(r *http.Request, header string) (tenant.Identity, error) {
+	scheme, token, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return tenant.Identity{}, fault.New(fault.Unauthenticated, "the Authorization header must be \"Bearer KEY\"")
+	}
+	id, err := a.Keys.Authenticate(r.Context(), strings.TrimSpace(token))
+	if err != nil {
+		refusedKeys.Inc()
+		return tenant.Identity{}, err
+	}
+	id.Address = addressOf(r.Context())
+	return id, nil
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	setErrorHeaders(w.Header(), err)
+	WriteProblem(w, err)
+}
+
+func addressOf(ctx context.Context) string {
+	if from := tenant.OriginFrom(ctx).Address; from.IsValid() {
+		return from.String()
+	}
+	return ""
 }
 
 func validCSRF(r *http.Request, s *Session) bool {
@@ -115,73 +171,39 @@ func validCSRF(r *http.Request, s *Session) bool {
 	return subtle.ConstantTimeCompare([]byte(token), []byte(s.CSRFToken)) == 1
 }
 
-// SignIn starts a session for the key and sets its cookie. The error is Unauthenticated for a key that is not valid and
-// Forbidden for one that may not read.
-func (a *Auth) SignIn(w http.ResponseWriter, r *http.Request, key string) error {
-	id, err := a.keys.Authenticate(r.Context(), strings.TrimSpace(key))
-	if err != nil {
-		refusedKeys.Inc()
-		return err
+const (
+	sessionCookie  = "headroom_session"
+	providerCookie = "headroom_sign_in" // holds the browser's half of a sign-in at the provider
+)
+
+// secure reports whether the browser reaches us over TLS. X-Forwarded-Proto is believed whoever says it: who lies only
+// gets a cookie that their own browser keeps for https.
+func (a *Auth) secure(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" || a.secureHost != "" && r.Host == a.secureHost
+}
+
+// cookieName returns the name of a cookie. Over TLS its prefix lets browsers take it from this very host only, so that no
+// other host of the domain can plant one.
+func (a *Auth) cookieName(r *http.Request, name string) string {
+	if a.secure(r) {
+		return "__Host-" + name
 	}
-	if err := id.Check(tenant.MayRead(tenant.ResourceTelemetry)); err != nil { // a bound key too: the console shows all tenants
-		return err
-	}
-	token, csrf := randomToken(), randomToken()
-	hash := sha256.Sum256([]byte(token))
-	expires := time.Now().Add(sessionLifetime)
-	err = postgres.InTx(r.Context(), a.pool, func(tx pgx.Tx) error {
-		// Whoever signs in sweeps up what has expired: there is no other work to hang this on.
-		if _, err := tx.Exec(r.Context(), `DELETE FROM control.sessions WHERE expires_at < now()`); err != nil {
-			return fmt.Errorf("cannot delete expired sessions: %w", err)
-		}
-		_, err := tx.Exec(r.Context(), `INSERT INTO control.sessions (hash, key_id, csrf_token, expires_at) VALUES ($1, $2, $3, $4)`,
-			hash[:], id.KeyID, csrf, expires)
-		return err
+	return name
+}
+
+func (a *Auth) setCookie(w http.ResponseWriter, r *http.Request, name, value string, expires time.Time) {
+	http.SetCookie(w, &http.Cookie{
+		Name: a.cookieName(r, name), Value: value, Path: "/", Expires: expires, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure(r),
 	})
-	if err != nil {
-		return err
-	}
-	http.SetCookie(w, cookie(r, token, expires))
-	return nil
 }
 
-// SignOut ends the request's session, if it has one.
-func (a *Auth) SignOut(w http.ResponseWriter, r *http.Request) error {
-	if c, err := r.Cookie(sessionCookie); err == nil {
-		hash := sha256.Sum256([]byte(c.Value))
-		if _, err := a.pool.Exec(r.Context(), `DELETE FROM control.sessions WHERE hash = $1`, hash[:]); err != nil {
-			return postgres.Translate(err)
-		}
-	}
-	http.SetCookie(w, cookie(r, "", time.Unix(1, 0)))
-	return nil
+func (a *Auth) clearCookie(w http.ResponseWriter, r *http.Request, name string) {
+	a.setCookie(w, r, name, "", time.Unix(1, 0))
 }
 
-func cookie(r *http.Request, value string, expires time.Time) *http.Cookie {
-	return &http.Cookie{
-		Name: sessionCookie, Value: value, Path: "/", Expires: expires, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
-	}
-}
-
-// session finds a session by its token. The key behind it must still be good: a revoked key ends its sessions.
-func (a *Auth) session(ctx context.Context, token string) (*Session, error) {
-	hash := sha256.Sum256([]byte(token))
-	s := &Session{}
-	err := postgres.AcrossTenants(ctx, a.pool, func(tx pgx.Tx) error { // whose it is, is what the session tells
-		return tx.QueryRow(ctx, `
-			SELECT k.id, k.name, k.scopes, coalesce(k.tenant, ''), coalesce(k.product, ''), s.csrf_token
-			FROM control.sessions s JOIN control.api_keys k ON k.id = s.key_id
-			WHERE s.hash = $1 AND s.expires_at > now() AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())`,
-			hash[:]).Scan(&s.Identity.KeyID, &s.Identity.Name, &s.Identity.Scopes, &s.Identity.Tenant, &s.Identity.Product, &s.CSRFToken)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, fault.New(fault.Unauthenticated, "the session has ended: sign in again")
-	}
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "sessions cannot be checked now")
-	}
-	return s, nil
+func hashOf(token string) []byte {
+	h := sha256.Sum256([]byte(token))
+	return h[:]
 }
 
 func randomToken() string {

@@ -29,7 +29,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	pool := testenv.NewPostgres(t).Pool
 	s := &site{keys: tenant.NewKeys(pool)}
-	auth := web.NewAuth(s.keys, pool)
+	auth := web.NewAuth(web.AuthOptions{Keys: s.keys, Pool: pool})
 	log := slog.New(slog.DiscardHandler)
 	r := chi.NewRouter()
 	r.Use(auth.Middleware)

@@ -30,6 +30,7 @@ type cli struct {
 	Engines enginesCmd `cmd:"" help:"The databases that headroom brings along."`
 	Key     keyCmd     `cmd:"" help:"Make, list, rotate and revoke API keys."`
 	Tenant  tenantCmd  `cmd:"" help:"Take tenants on, list, export and delete them."`
+	User    userCmd    `cmd:"" help:"Let people in, change what they may do, disable and delete them."`
 	SLO     sloCmd     `cmd:"" name:"slo" help:"Check, apply and read SLOs."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -37,6 +37,14 @@ type serverFlags struct {
 
 	Quota []string `help:"What a tenant or API key may send, such as starter.spans-per-second=10000. May be repeated." sep:"," placeholder:"WHOM.NAME=VALUE"`
 
+	OIDCIssuer       string        `name:"oidc-issuer" help:"OpenID Connect provider that people sign in at." placeholder:"URL"`
+	OIDCClientID     string        `name:"oidc-client-id" help:"What it knows headroom by." placeholder:"ID"`
+	OIDCClientSecret string        `name:"oidc-client-secret" help:"Its secret for headroom." placeholder:"SECRET"`
+	OIDCGroupsClaim  string        `name:"oidc-groups-claim" help:"Claim that names a person's groups. Default: groups." placeholder:"NAME"`
+	OIDCGroup        []string      `name:"oidc-group" help:"Role of a group of the provider, such as sre=admin. May be repeated." sep:"none" placeholder:"GROUP=ROLE[:BRANCH]"`
+	SessionIdle      time.Duration `help:"After how long without use a session of the console ends. Default: 2h."`
+	SessionLifetime  time.Duration `help:"After how long it ends in any case. Default: 12h."`
+
 	SlackToken         string `help:"Slack bot token. Without it, notifications are shown in the console." placeholder:"xoxb-…"`
 	SlackSigningSecret string `help:"Slack signing secret. Nothing needs it yet: buttons in messages will." placeholder:"SECRET"`
 	SlackChannel       string `help:"Slack channel that gets the alerts, its id or name." placeholder:"CHANNEL"`
@@ -51,7 +59,9 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		ClickHouse:     f.ClickHouse, Postgres: f.Postgres, PostgresOwner: f.PostgresOwner,
 		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, MaxSpoolAge: f.MaxSpoolAge, KeepQuarantine: f.KeepQuarantine, Quota: f.Quota,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
-		Out:   os.Stdout, Logger: log,
+		SignIn: app.SignInOptions{Issuer: f.OIDCIssuer, ClientID: f.OIDCClientID, ClientSecret: f.OIDCClientSecret, GroupsClaim: f.OIDCGroupsClaim,
+			Groups: f.OIDCGroup, SessionIdle: f.SessionIdle, SessionLifetime: f.SessionLifetime},
+		Out: os.Stdout, Logger: log,
 	}
 }
 

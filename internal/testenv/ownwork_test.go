@@ -10,6 +10,8 @@ import (
 
 // lifters may look past the bounds of a request, each for a reason.
 var lifters = map[string]string{
+	"web/session_store.go":  "a person's sessions may be in several of their tenants; the statements name the person",
+	"web/signin.go":         "the same for the tenants that they are members of",
 	"tenant/keys_follow.go": "every instance knows the keys of all, whoever's change made it look",
 	"tenant/store.go":       "the list of tenants is kept for all readers, and cut for each",
 	"tenant/gate.go":        "what plans give is kept for all readers; they ask for one tenant's",
