@@ -63,6 +63,8 @@ func (a *app) buildReaders() error {
 // build makes the other parts that the roles need and starts what works by itself. What others tell starts first:
 // alerting before the engine that tells it, the engine before the collector that feeds it.
 func (a *app) build() error {
+	keeper := &tenant.AuditKeeper{Owner: a.owner, Operator: a.AuditRetention, Logger: a.Logger}
+	a.life.run("audit log", stopBound, keeper.Run)
 	a.life.run("keys", stopBound, func(ctx context.Context) error { return a.keys.Run(ctx, a.Logger, a.owner) })
 	if err := a.buildDepartures(); err != nil {
 		return err
@@ -142,9 +144,14 @@ func (a *app) serve() {
 // consoleHandler serves the console and, under /api/v1, the API. Both know who asks by the same Auth.
 func (a *app) consoleHandler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(web.SecureHeaders, a.auth.Middleware)
+	proxies, err := web.ParseProxies(a.TrustedProxies)
+	if err != nil {
+		panic("BUG: " + err.Error()) // Options.check parsed them
+	}
+	r.Use(web.SecureHeaders, web.TellOrigin(proxies), a.auth.Middleware)
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
+	web.RegisterAuditAPI(api, tenant.NewAuditLog(a.pool))
 	web.RegisterMemberAPI(api, a.members)
 	web.RegisterUserAPI(api, a.users)
 	web.RegisterPlanAPI(api, a.gates)

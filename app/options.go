@@ -17,6 +17,7 @@ import (
 
 	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web"
 )
 
 // Role is a part of headroom that can run in a process of its own.
@@ -68,6 +69,9 @@ type Options struct {
 	KeepQuarantine time.Duration // 0: for ever
 
 	Quota []string // settings as of tenant.ParseQuotas
+
+	AuditRetention time.Duration // of the operator's entries in the audit log; 0: tenant.DefaultAuditRetention
+	TrustedProxies []string      // networks whose X-Forwarded-For is believed, as of web.ParseProxies
 
 	Demo bool // run a simulated fleet against ourselves
 
@@ -127,6 +131,12 @@ func (o *Options) check() error {
 	}
 	if _, err := tenant.ParseQuotas(o.Quota); err != nil {
 		return fmt.Errorf("--quota: %w", err)
+	}
+	if o.AuditRetention != 0 && o.AuditRetention < tenant.MinAuditRetention {
+		return fmt.Errorf("--audit-retention %s: want %s or more", o.AuditRetention, tenant.MinAuditRetention)
+	}
+	if _, err := web.ParseProxies(o.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	if err := o.SignIn.check(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -28,17 +29,6 @@ const (
 	auditLock     = 0x6175646974     // "audit": the key of the advisory lock of those who keep the log
 	auditLockWait = "5s"             // for the table; who waits for it holds up those who come after
 )
-
-// auditRetention is how long the entries of a tenant with the plan are kept.
-func auditRetention(p Plan) time.Duration {
-	switch p {
-	case Enterprise:
-		return 400 * day
-	case Professional:
-		return 180 * day
-	}
-	return 90 * day
-}
 
 // AuditKeeper makes the audit log's partitions ahead of time and removes what has been kept for long enough. Every process
 // may run one: they take turns.
@@ -69,11 +59,10 @@ func (k *AuditKeeper) keep(ctx context.Context, now time.Time, log *slog.Logger)
 	if err := k.makePartitions(ctx, now, log); err != nil {
 		return err
 	}
-	cutoffs := k.cutoffs(now)
-	if err := k.dropPartitions(ctx, cutoffs.oldest, log); err != nil {
+	if err := k.dropPartitions(ctx, now, log); err != nil {
 		return err
 	}
-	return k.deleteExpired(ctx, cutoffs, log)
+	return k.deleteExpired(ctx, now, log)
 }
 
 // inTurn runs f in a transaction that crosses tenants unless another process is at it just now.
@@ -132,36 +121,27 @@ func monthOf(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
 }
 
-// auditCutoffs are the times before which entries go.
-type auditCutoffs struct {
-	plans          map[Plan]time.Time
-	operator       time.Time
-	oldest, newest time.Time // of all
-}
-
-func (k *AuditKeeper) cutoffs(now time.Time) auditCutoffs {
-	operator := k.Operator
-	if operator == 0 {
-		operator = DefaultAuditRetention
-	}
-	c := auditCutoffs{plans: map[Plan]time.Time{}, operator: now.Add(-operator)}
-	c.oldest, c.newest = c.operator, c.operator
-	for _, p := range Plans() {
-		at := now.Add(-auditRetention(p))
-		c.plans[p] = at
-		if at.Before(c.oldest) {
-			c.oldest = at
-		}
-		if at.After(c.newest) {
-			c.newest = at
-		}
-	}
-	return c
+// operatorSince is the time before which the operator's entries go.
+func (k *AuditKeeper) operatorSince(now time.Time) time.Time {
+	return now.Add(-cmp.Or(k.Operator, DefaultAuditRetention))
 }
 
 // dropPartitions drops the months that ended before nobody's entries are kept any more, and says so in the log.
-func (k *AuditKeeper) dropPartitions(ctx context.Context, oldest time.Time, log *slog.Logger) error {
+func (k *AuditKeeper) dropPartitions(ctx context.Context, now time.Time, log *slog.Logger) error {
 	return k.inTurn(ctx, func(tx pgx.Tx) error {
+		var days int
+		err := tx.QueryRow(ctx, `
+			SELECT coalesce(max(value), 0) FROM (
+				SELECT value FROM control.plan_settings WHERE key = $1
+				UNION ALL SELECT value FROM control.plan_overrides WHERE key = $1
+			) v`, AuditRetentionDays).Scan(&days)
+		if err != nil {
+			return fmt.Errorf("cannot read how long plans keep the audit log: %w", err)
+		}
+		oldest := now.AddDate(0, 0, -days)
+		if operator := k.operatorSince(now); operator.Before(oldest) {
+			oldest = operator
+		}
 		rows, err := tx.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'control.audit_log'::regclass`)
 		if err != nil {
 			return fmt.Errorf("cannot list the audit log's partitions: %w", err)
@@ -194,33 +174,28 @@ func (k *AuditKeeper) dropPartitions(ctx context.Context, oldest time.Time, log 
 	})
 }
 
-// deleteExpired deletes what its tenant's plan keeps no longer, and says so in the log. Tenants that nobody gave a plan, and those
-// that are no more, are kept as the operator's.
-func (k *AuditKeeper) deleteExpired(ctx context.Context, c auditCutoffs, log *slog.Logger) error {
-	var plans []Plan
-	var times []time.Time
-	for p, at := range c.plans {
-		plans, times = append(plans, p), append(times, at)
-	}
+// deleteExpired deletes what its tenant's plan keeps no longer, and says so in the log. What is of tenants that nobody gave a
+// plan is kept as the operator's.
+func (k *AuditKeeper) deleteExpired(ctx context.Context, now time.Time, log *slog.Logger) error {
 	return k.inTurn(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
-			WITH kept (tenant, since) AS (
-				SELECT t.id, p.since FROM control.tenants t JOIN unnest($1::text[], $2::timestamptz[]) AS p (plan, since) USING (plan)
+			WITH kept AS (
+				SELECT t.id AS tenant, $1 - make_interval(days => coalesce(o.value, s.value)::int) AS since
+				FROM control.tenants t
+				LEFT JOIN control.plan_settings s ON s.plan = t.plan AND s.key = $3
+				LEFT JOIN control.plan_overrides o ON o.tenant = t.id AND o.key = $3 AND (o.ends_at IS NULL OR o.ends_at > $1)
 			)
-			DELETE FROM control.audit_log WHERE at < $4 AND (at, id) IN (
+			DELETE FROM control.audit_log WHERE at < $1 - interval '1 day' AND (at, id) IN (
 				SELECT a.at, a.id FROM control.audit_log a LEFT JOIN kept k ON k.tenant = a.tenant
-				WHERE a.at < $4 AND a.at < coalesce(k.since, $3))`, plans, times, c.operator, c.newest)
+				WHERE a.at < $1 - interval '1 day' AND a.at < coalesce(k.since, $2))`, now, k.operatorSince(now), AuditRetentionDays)
 		if err != nil {
 			return fmt.Errorf("cannot delete expired entries of the audit log: %w", err)
 		}
-		if n := tag.RowsAffected(); n > 0 {
-			log.Info("deleted what the audit log need not keep", "entries", n)
-			since := map[string]any{"operator": c.operator.UTC()}
-			for p, at := range c.plans {
-				since[string(p)] = at.UTC()
-			}
-			return Audit(ctx, tx, AuditEntry{Action: "audit.expire", Resource: "entries", Before: map[string]any{"entries": n, "older_than": since}})
+		n := tag.RowsAffected()
+		if n == 0 {
+			return nil
 		}
-		return nil
+		log.Info("deleted what the audit log need not keep", "entries", n)
+		return Audit(ctx, tx, AuditEntry{Action: "audit.expire", Resource: "entries", Before: map[string]any{"entries": n}})
 	})
 }

@@ -284,3 +284,161 @@ func TestAuditTakesWhateverItIsGiven(t *testing.T) {
 		t.Error("what is short of a long value is not there")
 	}
 }
+
+// TestAuditIsKeptByPlan: entries of tenants go by their plans and overrides, the operator's by the flag, and months when nobody
+// keeps anything of them.
+func TestAuditIsKeptByPlan(t *testing.T) {
+	t.Parallel()
+	pg := testenv.NewPostgres(t)
+	ctx := t.Context()
+	now := time.Now().UTC()
+	_, err := pg.Owner.Exec(ctx, `
+		INSERT INTO control.tenants (id, plan) VALUES ('small', 'starter'), ('large', 'enterprise'), ('agreed', 'starter'), ('was', 'starter');
+		UPDATE control.plan_settings SET value = 1000 WHERE plan = 'enterprise' AND key = 'audit-retention-days';
+		INSERT INTO control.plan_overrides (tenant, key, value, reason, set_by, ends_at) VALUES
+			('agreed', 'audit-retention-days', 200, 'x', 'x', NULL), ('was', 'audit-retention-days', 200, 'x', 'x', now() - interval '1 day')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := AuditKeeper{Owner: pg.Owner, Operator: 50 * day, Logger: slog.New(slog.DiscardHandler)}
+	ages := []int{1, 49, 51, 89, 91, 199, 201, 999, 1001, 1500}
+	for _, age := range ages {
+		at := now.AddDate(0, 0, -age)
+		if _, err := pg.Owner.Exec(ctx, `SELECT control.make_audit_partition($1::date)`, at.Format(time.DateOnly)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := pg.Owner.Exec(ctx, `INSERT INTO control.audit_log (at, actor, action, resource_id, tenant)
+			SELECT $1, 'x', 'test.put', $2::text, nullif(x, '') FROM unnest(ARRAY['small', 'large', 'agreed', 'was', 'unknown', '']) x`, at, fmt.Sprint(age))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := k.keep(ctx, now, k.Logger); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oldest := map[ID]string{}
+	var expired int
+	for _, r := range audited(t, pg) {
+		if r.Action == "audit.expire" {
+			expired++
+		} else if _, seen := oldest[r.Tenant]; !seen {
+			oldest[r.Tenant] = r.Resource
+		}
+	}
+	want := map[ID]string{"small": "89", "large": "999", "agreed": "199", "was": "89", "unknown": "49", "": "49"}
+	for id, age := range want {
+		if oldest[id] != age {
+			t.Errorf("the oldest of %q is %s days old, want %s", id, oldest[id], age)
+		}
+	}
+	if expired < 2 { // a month at least, and entries of others
+		t.Errorf("%d entries say that others went, want 2 or 3", expired)
+	}
+	var dropped bool
+	if err := pg.Owner.QueryRow(ctx, `SELECT to_regclass('control.audit_log_'||$1) IS NULL`, now.AddDate(0, 0, -1500).Format("2006_01")).Scan(&dropped); err != nil || !dropped {
+		t.Errorf("the month of 1500 days ago is still there, %v", err)
+	}
+}
+
+// TestAuditIsReadByPages walks through what a tenant and the operator see, with entries coming meanwhile, and through every filter.
+func TestAuditIsReadByPages(t *testing.T) {
+	t.Parallel()
+	pg := testenv.NewPostgres(t)
+	ctx := t.Context()
+	log := NewAuditLog(pg.Pool)
+	office := WithOrigin(ctx, Origin{Address: netip.MustParseAddr("192.0.2.9")})
+	ops := WithIdentity(office, Identity{KeyID: 1, Name: "priya-key"})
+	acme := WithIdentity(WithOrigin(ctx, Origin{Address: netip.MustParseAddr("198.51.100.7")}), Identity{UserID: 5, Role: RoleAdmin, Name: "ada@acme.example", Tenant: "acme"})
+	for i := range 25 {
+		auditAcross(ops, t, pg, AuditEntry{Action: "tenant.put", Resource: "acme", Tenant: "acme", After: map[string]any{"name": fmt.Sprintf("Acme%d", i)}})
+		auditAcross(acme, t, pg, AuditEntry{Action: "member.put", Resource: "bob@acme.example", After: map[string]any{"role": "viewer"}})
+		auditAcross(ops, t, pg, AuditEntry{Action: "slo.updated", Resource: "pay", After: map[string]any{"target": 99.9, "note": "Grüße an_alle 50%"}})
+		auditAcross(ops, t, pg, AuditEntry{Action: "tenant.put", Resource: "zeta", Tenant: "zeta"})
+	}
+	one := func(f AuditFilter) ([]AuditRecord, error) { return log.Search(ctx, "acme", f) }
+	all := func(f AuditFilter) ([]AuditRecord, error) { return log.SearchAcrossTenants(ctx, f) }
+	pages := func(search func(AuditFilter) ([]AuditRecord, error), want int) {
+		t.Helper()
+		seen := map[int64]bool{}
+		last := int64(math.MaxInt64)
+		f := AuditFilter{Limit: 7}
+		for {
+			page, err := search(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range page {
+				if seen[r.ID] || r.ID > last {
+					t.Errorf("entry %d comes twice or out of order", r.ID)
+				}
+				seen[r.ID], last = true, r.ID
+			}
+			if len(page) < 7 {
+				break
+			}
+			after, err := ParseAuditCursor(page[len(page)-1].Cursor().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.After = after
+			auditAcross(ops, t, pg, AuditEntry{Action: "tenant.get", Resource: "late", Tenant: "acme"}) // while somebody reads
+		}
+		if len(seen) != want {
+			t.Errorf("%d entries, want %d", len(seen), want)
+		}
+	}
+	pages(one, 50)
+	late := 50 / 7
+	pages(all, 100+late)
+	count := func(search func(AuditFilter) ([]AuditRecord, error), f AuditFilter, want int) {
+		t.Helper()
+		f.Limit = 1000
+		if list, err := search(f); err != nil || len(list) != want {
+			t.Errorf("%+v: %d entries, %v; want %d", f, len(list), err, want)
+		}
+	}
+	zeta, operator := ID("zeta"), Untagged
+	count(all, AuditFilter{Actor: "ada@acme.example"}, 25)
+	count(all, AuditFilter{Action: "slo."}, 25)
+	count(all, AuditFilter{Action: "slo_"}, 0)
+	count(all, AuditFilter{Kind: "member", Resource: "bob@acme.example"}, 25)
+	count(all, AuditFilter{Tenant: &zeta}, 25)
+	count(all, AuditFilter{Tenant: &operator}, 25)
+	count(all, AuditFilter{Address: netip.MustParsePrefix("198.51.100.0/24")}, 25)
+	count(all, AuditFilter{Address: netip.MustParsePrefix("198.51.100.7/32")}, 25)
+	count(all, AuditFilter{Text: "GRÜSSE"}, 0)
+	count(all, AuditFilter{Text: "grü ALLE 50"}, 25)
+	count(all, AuditFilter{Text: "acme17"}, 1)
+	count(all, AuditFilter{Text: "bob@acme.ex"}, 25)
+	count(all, AuditFilter{Text: "ada viewer"}, 25)
+	count(all, AuditFilter{Text: "priya acme17"}, 1)
+	count(all, AuditFilter{Text: "' | & ! <-> :*"}, 0)
+	count(all, AuditFilter{To: time.Now().Add(-time.Hour)}, 0)
+	// A tenant sees its own, and of the operator neither name nor address, whatever it asks.
+	count(one, AuditFilter{Tenant: &zeta}, 0)
+	count(one, AuditFilter{Action: "slo."}, 0)
+	count(one, AuditFilter{Actor: "priya-key"}, 0)
+	count(one, AuditFilter{Text: "priya"}, 0)
+	count(one, AuditFilter{Text: "ada"}, 25)
+	count(one, AuditFilter{Text: "acme17"}, 1)
+	count(one, AuditFilter{Address: netip.MustParsePrefix("192.0.2.0/24")}, 0)
+	count(one, AuditFilter{Actor: "operator", Action: "tenant.put"}, 25)
+	list, err := one(AuditFilter{Action: "tenant.put", Limit: 1})
+	if err != nil || len(list) != 1 || list[0].Actor != "operator" || list[0].Address != nil || list[0].ActorID != "" {
+		t.Errorf("the operator's change: %+v, %v", list, err)
+	}
+	// The second wall: without the condition, and through the view.
+	err = postgres.InTenant(ctx, pg.Pool, ID("acme"), func(tx pgx.Tx) error {
+		var others, across int
+		if err := tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE tenant IS DISTINCT FROM 'acme'), (SELECT count(*) FROM control.audit_log_across) FROM control.audit_log`).
+			Scan(&others, &across); err != nil || others != 0 || across != 0 {
+			t.Errorf("acme sees %d entries of others, %d through the view, %v", others, across, err)
+		}
+		return Audit(ctx, tx, AuditEntry{Action: "test.put", Tenant: "zeta"})
+	})
+	if err == nil || !strings.Contains(err.Error(), "row-level security") {
+		t.Errorf("acme writes an entry of zeta: %v", err)
+	}
+}

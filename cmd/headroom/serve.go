@@ -37,6 +37,9 @@ type serverFlags struct {
 
 	Quota []string `help:"What a tenant or API key may send, such as starter.spans-per-second=10000. May be repeated." sep:"," placeholder:"WHOM.NAME=VALUE"`
 
+	AuditRetention time.Duration `help:"How long the audit log keeps entries that are no tenant's. Default: 9600h."`
+	TrustedProxies []string      `help:"Networks of your reverse proxies, whose X-Forwarded-For is believed, such as 10.0.0.0/8." sep:"," placeholder:"NETWORK"`
+
 	OIDCIssuer       string        `name:"oidc-issuer" help:"OpenID Connect provider that people sign in at." placeholder:"URL"`
 	OIDCClientID     string        `name:"oidc-client-id" help:"What it knows headroom by." placeholder:"ID"`
 	OIDCClientSecret string        `name:"oidc-client-secret" help:"Its secret for headroom." placeholder:"SECRET"`
@@ -58,6 +61,7 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		ListenInternal: f.ListenInternal,
 		ClickHouse:     f.ClickHouse, Postgres: f.Postgres, PostgresOwner: f.PostgresOwner,
 		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, MaxSpoolAge: f.MaxSpoolAge, KeepQuarantine: f.KeepQuarantine, Quota: f.Quota,
+		AuditRetention: f.AuditRetention, TrustedProxies: f.TrustedProxies,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		SignIn: app.SignInOptions{Issuer: f.OIDCIssuer, ClientID: f.OIDCClientID, ClientSecret: f.OIDCClientSecret, GroupsClaim: f.OIDCGroupsClaim,
 			Groups: f.OIDCGroup, SessionIdle: f.SessionIdle, SessionLifetime: f.SessionLifetime},
