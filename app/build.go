@@ -155,6 +155,7 @@ func (a *app) consoleHandler() http.Handler {
 	web.RegisterMemberAPI(api, a.members)
 	web.RegisterUserAPI(api, a.users)
 	web.RegisterPlanAPI(api, a.gates)
+	web.RegisterBranchAPI(api, tenant.NewBranches(a.pool))
 	a.slo.RegisterTargetAPI(api, tenant.NewTargets(a.schemas, a.gates))
 	a.registerTenants(api)
 	a.console.RegisterAPI(api)

@@ -18,7 +18,8 @@ import (
 func (c *Console) RegisterAPI(api *web.API) {
 	c.registerUsage(api)
 	web.Register(api, web.Operation{
-		Method: http.MethodGet, Path: "/api/v1/tenants", ID: "list-tenants", Tag: "Tenants", Permission: tenant.MayRead(tenant.ResourceTelemetry), ProductParameter: "product",
+		Method: http.MethodGet, Path: "/api/v1/tenants", ID: "list-tenants", Tag: "Tenants", Permission: tenant.MayRead(tenant.ResourceTelemetry),
+		ProductParameter: "product", KeepsToBranch: true,
 		Summary: "List tenants with their requests, errors and percentiles",
 		Doc: "Tenants with requests in the span, which is the last hour unless given. Requests that named no tenant are under the empty id. " +
 			"Spans over 6 hours, and those that begin more than 35 days ago, are read by the hour: they then begin with a whole hour, which " +
@@ -26,7 +27,7 @@ func (c *Console) RegisterAPI(api *web.API) {
 	}, c.listTenants)
 	web.Register(api, web.Operation{
 		Method: http.MethodGet, Path: "/api/v1/tenants/{tenant}/latency", ID: "get-tenant-latency", Tag: "Tenants", Permission: tenant.MayRead(tenant.ResourceTelemetry),
-		TenantParameter: "tenant", ProductParameter: "product",
+		TenantParameter: "tenant", ProductParameter: "product", KeepsToBranch: true,
 		Summary: "Get a tenant's requests, errors and percentiles over time",
 		Doc: "One point for every step; percentiles are null where there was no request. At most 2,000 points. Percentiles are within 1.1 % of the exact ones. " +
 			"Before the last 35 days steps are whole hours.",
@@ -109,7 +110,8 @@ func (c *Console) listTenants(ctx context.Context, in *tenantsInput) (*tenantsOu
 		return nil, err
 	}
 	w.From = w.From.Truncate(w.fleetTier().Width)
-	totals, err := c.store.totalsAcrossTenants(ctx, w, in.Product)
+	who, _ := tenant.IdentityFrom(ctx)
+	totals, err := c.store.totalsInBranch(ctx, w, in.Product, who.Branch)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +203,11 @@ func (c *Console) tenantLatency(ctx context.Context, in *latencyInput) (*latency
 	if w.Step, err = parseStep(in.Step, w); err != nil {
 		return nil, err
 	}
-	q := seriesQuery{window: w.aligned(), Product: in.Product, Service: in.Service, Route: in.Route}
+	who, _ := tenant.IdentityFrom(ctx)
+	if b := who.Branch; b != nil && in.Service != "" && !b.HasService(in.Service) {
+		return nil, &fault.Error{Kind: fault.NotFound, Field: "service", Value: in.Service, Message: "not found"}
+	}
+	q := seriesQuery{window: w.aligned(), Branch: who.Branch, Product: in.Product, Service: in.Service, Route: in.Route}
 	points, err := c.store.series(ctx, id, q)
 	if err != nil {
 		return nil, err

@@ -34,6 +34,12 @@ func ratio(part, whole uint64) float64 {
 // A row's histogram is unfolded beside its counts: every request is in one bucket, so their sum is the requests; the
 // errors are taken with the first bucket only.
 func (s *store) totalsAcrossTenants(ctx context.Context, w window, product string) ([]tenantTotals, error) {
+	return s.totalsInBranch(ctx, w, product, nil)
+}
+
+// totalsInBranch is totalsAcrossTenants of what is in a branch; nil is all.
+func (s *store) totalsInBranch(ctx context.Context, w window, product string, branch *tenant.Branch) ([]tenantTotals, error) {
+	inBranch, args := branchCondition(branch)
 	t := w.fleetTier()
 	sql := `
 		SELECT tenant, arraySort(groupUniqArray(product)), sum(n), sumIf(errors, i = 1),
@@ -41,7 +47,7 @@ func (s *store) totalsAcrossTenants(ctx context.Context, w window, product strin
 		FROM ` + t.Table + `
 		ARRAY JOIN mapKeys(histogram) AS bucket, mapValues(histogram) AS n, arrayEnumerate(mapKeys(histogram)) AS i
 		WHERE ` + t.Column + ` >= toDateTime(@from, 'UTC') AND ` + t.Column + ` < toDateTime(@to, 'UTC')
-			AND (@product = '' OR product = @product)
+			AND (@product = '' OR product = @product)` + inBranch + `
 		GROUP BY tenant`
 	var list []tenantTotals
 	err := s.query(clickhouse.AcrossTenants(ctx), "the tenants", sql, func(rows driver.Rows) error {
@@ -54,7 +60,7 @@ func (s *store) totalsAcrossTenants(ctx context.Context, w window, product strin
 		r.Tenant, r.Latency = tenant.ID(id), latencyOf(q)
 		list = append(list, r)
 		return nil
-	}, append(span(w.From.Truncate(t.Width), w.To), ch.Named("product", product))...)
+	}, append(append(args, span(w.From.Truncate(t.Width), w.To)...), ch.Named("product", product))...)
 	return list, err
 }
 

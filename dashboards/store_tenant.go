@@ -16,6 +16,7 @@ import (
 // seriesQuery says which of a tenant's requests a series counts. Empty fields match everything.
 type seriesQuery struct {
 	window
+	Branch                  *tenant.Branch // only what is in it; nil: all
 	Product, Service, Route string
 }
 
@@ -35,15 +36,16 @@ func (s *store) series(ctx context.Context, t tenant.ID, q seriesQuery) ([]point
 	for at := w.From; at.Before(w.To); at = at.Add(w.Step) {
 		points = append(points, point{At: at, Latency: noLatency()})
 	}
+	inBranch, args := branchCondition(q.Branch)
 	sql := `
 		SELECT intDiv(toUnixTimestamp(` + tr.Column + `) - @from, @step) AS point, sum(n), sumIf(errors, i = 1),
 			quantilesExactWeighted(0.5, 0.95, 0.99)(bucket, n)
 		FROM ` + tr.Table + `
 		ARRAY JOIN mapKeys(histogram) AS bucket, mapValues(histogram) AS n, arrayEnumerate(mapKeys(histogram)) AS i
 		WHERE tenant = @tenant AND ` + tr.Column + ` >= toDateTime(@from, 'UTC') AND ` + tr.Column + ` < toDateTime(@to, 'UTC')
-			AND (@product = '' OR product = @product) AND (@service = '' OR service = @service) AND (@route = '' OR route = @route)
+			AND (@product = '' OR product = @product) AND (@service = '' OR service = @service) AND (@route = '' OR route = @route)` + inBranch + `
 		GROUP BY point`
-	args := append(span(w.From, w.To), ch.Named("tenant", string(t)), ch.Named("step", uint32(w.Step.Seconds())),
+	args = append(append(args, span(w.From, w.To)...), ch.Named("tenant", string(t)), ch.Named("step", uint32(w.Step.Seconds())),
 		ch.Named("product", q.Product), ch.Named("service", q.Service), ch.Named("route", q.Route))
 	err := s.query(clickhouse.InTenant(ctx, t), "the percentiles", sql, func(rows driver.Rows) error {
 		var i int64

@@ -42,6 +42,10 @@ type Operation struct {
 	// The parameters of path or query that confine a call to one tenant, to one product. Only keys that are bound to
 	// neither may call an operation that has none: what it answers is about all.
 	TenantParameter, ProductParameter string
+
+	// KeepsToBranch says that the handler leaves out of its answer what is not in the branch that its caller is confined to.
+	// Without it such people are refused. What the parameters name must be in the branch, or is not found.
+	KeepsToBranch bool
 }
 
 // NewAPI mounts the API on a router. Callers are authenticated before they reach it (see Auth.Middleware).

@@ -7,7 +7,7 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// Keys that are bound to a tenant or a product are refused by every operation that does not say by which parameter a call
+// Callers that are bound to a tenant, a product or a branch are refused by every operation that does not say by which parameter a call
 // is confined to one: so is a new operation, until somebody has thought about it.
 
 // bounds are where the input of an operation names a tenant and a product; nil where it names none.
@@ -34,7 +34,7 @@ func newBounds[In any](op Operation) bounds {
 
 // open reports why no call of the operation by the caller is within what it is bound to.
 func (b *bounds) open(who tenant.Identity) error {
-	if who.Tenant != tenant.Untagged && b.tenant == nil || who.Product != "" && b.product == nil {
+	if who.Tenant != tenant.Untagged && b.tenant == nil || who.Product != "" && b.product == nil || who.Branch != nil && !b.op.KeepsToBranch {
 		return who.Check(b.op.Permission)
 	}
 	return nil
@@ -55,7 +55,7 @@ func (b *bounds) check(who tenant.Identity, in any) error {
 		case bound:
 			return nil
 		case "":
-			return fault.New(fault.Forbidden, "the key %q is bound to the %s %q: give %s=%s", who.Name, what, bound, parameter, bound)
+			return fault.New(fault.Forbidden, "%s is bound to the %s %q: give %s=%s", who, what, bound, parameter, bound)
 		default:
 			return &fault.Error{Kind: fault.NotFound, Field: parameter, Value: named, Message: "not found"}
 		}
@@ -63,7 +63,30 @@ func (b *bounds) check(who tenant.Identity, in any) error {
 	if err := within(string(who.Tenant), b.tenant, b.op.TenantParameter, "tenant"); err != nil {
 		return err
 	}
-	return within(who.Product, b.product, b.op.ProductParameter, "product")
+	if err := within(who.Product, b.product, b.op.ProductParameter, "product"); err != nil {
+		return err
+	}
+	return b.checkBranch(who.Branch, v)
+}
+
+// checkBranch reports why this call names what is not in the branch; a call that names nothing is the handler's to confine.
+func (b *bounds) checkBranch(branch *tenant.Branch, in reflect.Value) error {
+	if branch == nil {
+		return nil
+	}
+	within := func(index []int, parameter string, has func(string) bool) error {
+		if index == nil {
+			return nil
+		}
+		if named := in.FieldByIndex(index).String(); named != "" && !has(named) {
+			return &fault.Error{Kind: fault.NotFound, Field: parameter, Value: named, Message: "not found"}
+		}
+		return nil
+	}
+	if err := within(b.tenant, b.op.TenantParameter, func(s string) bool { return branch.HasTenant(tenant.ID(s)) }); err != nil {
+		return err
+	}
+	return within(b.product, b.op.ProductParameter, branch.HasProduct)
 }
 
 // document says in the operation's description who is let in.
