@@ -75,6 +75,9 @@ func (a *app) build() error {
 	if err := a.buildAlerting(); err != nil {
 		return err
 	}
+	if a.has(RoleConsole) {
+		a.life.run("usage", stopBound, tenant.NewUsage(a.pool, a.ch, a.Logger).Run)
+	}
 	if a.has(RoleSLO) {
 		engine, err := slo.NewEngine(slo.EngineOptions{
 			Pool: a.owner, Store: a.slos, Reader: a.slo, Alerts: a.alerts, Logger: a.Logger, Registerer: a.reg,
@@ -155,6 +158,7 @@ func (a *app) consoleHandler() http.Handler {
 	web.RegisterMemberAPI(api, a.members)
 	web.RegisterUserAPI(api, a.users)
 	web.RegisterPlanAPI(api, a.gates)
+	web.RegisterUsageAPI(api, tenant.NewUsage(a.pool, a.ch, a.Logger))
 	web.RegisterBranchAPI(api, tenant.NewBranches(a.pool))
 	a.slo.RegisterTargetAPI(api, tenant.NewTargets(a.schemas, a.gates))
 	a.registerTenants(api)

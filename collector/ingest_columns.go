@@ -13,7 +13,7 @@ type ingestColumns struct {
 	tenant dictColumn
 	minute secondColumn
 
-	spans, sampled, refused, bytes, points, refusedPoints proto.ColUInt64
+	spans, sampled, refused, bytes, storedBytes, points, refusedPoints proto.ColUInt64
 }
 
 func (c *ingestColumns) input() proto.Input {
@@ -24,6 +24,7 @@ func (c *ingestColumns) input() proto.Input {
 		{Name: "sampled_spans", Data: &c.sampled},
 		{Name: "refused_spans", Data: &c.refused},
 		{Name: "bytes", Data: &c.bytes},
+		{Name: "stored_bytes", Data: &c.storedBytes},
 		{Name: "points", Data: &c.points},
 		{Name: "refused_points", Data: &c.refusedPoints},
 	}
@@ -46,11 +47,12 @@ func (c *ingestColumns) fill(l ledger, now time.Time) {
 		c.sampled[row] += uint64(s.offered.spans - s.kept.spans - s.stored.spans)
 		c.refused[row] += uint64(s.refused)
 		c.bytes[row] += uint64(s.offered.bytes)
+		c.storedBytes[row] += uint64(s.kept.bytes + s.stored.bytes)
 		c.points[row] += uint64(s.points)
 		c.refusedPoints[row] += uint64(s.refusedPoints)
 	}
 }
 
-func (c *ingestColumns) counts() [6]*proto.ColUInt64 {
-	return [...]*proto.ColUInt64{&c.spans, &c.sampled, &c.refused, &c.bytes, &c.points, &c.refusedPoints}
+func (c *ingestColumns) counts() [7]*proto.ColUInt64 {
+	return [...]*proto.ColUInt64{&c.spans, &c.sampled, &c.refused, &c.bytes, &c.storedBytes, &c.points, &c.refusedPoints}
 }

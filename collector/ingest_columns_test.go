@@ -50,9 +50,9 @@ func TestIngestIsMetered(t *testing.T) {
 	r = start(t, db, dir, func(o *Options) { o.Quotas = q })
 	r.sendBody(t, body) // still known
 	r.awaitEmptySpool(t)
-	var spans, sampled, refused, requests, stored, bytes uint64
-	err := db.Owner.QueryRow(context.Background(), `SELECT sum(spans), sum(sampled_spans), sum(refused_spans), sum(bytes), (SELECT count() FROM requests WHERE tenant = 'flood'),
-		(SELECT count() FROM trace_spans WHERE tenant = 'flood') FROM ingest_1m WHERE tenant = 'flood'`).Scan(&spans, &sampled, &refused, &bytes, &requests, &stored)
+	var spans, sampled, refused, requests, stored, bytes, storedBytes uint64
+	err := db.Owner.QueryRow(context.Background(), `SELECT sum(spans), sum(sampled_spans), sum(refused_spans), sum(bytes), sum(stored_bytes), (SELECT count() FROM requests WHERE tenant = 'flood'),
+		(SELECT count() FROM trace_spans WHERE tenant = 'flood') FROM ingest_1m WHERE tenant = 'flood'`).Scan(&spans, &sampled, &refused, &bytes, &storedBytes, &requests, &stored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +61,9 @@ func TestIngestIsMetered(t *testing.T) {
 	}
 	if one := uint64(len(encode(t, export(many("flood", 1)...)))); bytes == 0 || bytes > spans*one {
 		t.Errorf("%d bytes of %d spans", bytes, spans)
+	}
+	if storedBytes*spans != bytes*stored { // all are of one size
+		t.Errorf("%d of %d bytes are stored with %d of %d spans", storedBytes, bytes, stored, spans)
 	}
 	if rows := rowsOf(t, db, ingested); len(rows) != 2 || !strings.HasPrefix(rows[1], "quiet: 3 spans, 0 sampled, 0 refused, 5 points, 3 refused") {
 		t.Errorf("%q", rows)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/slo"
+	"github.com/nexis-limited/headroom/web"
 )
 
 // maxCSVRoutes bounds a tenant's routes in a file.
@@ -25,7 +26,7 @@ func writeCSV(w http.ResponseWriter, name string, head []string, rows [][]string
 	}
 	for _, row := range rows {
 		for i, cell := range row {
-			row[i] = inert(cell)
+			row[i] = web.CSVCell(cell)
 		}
 		if err := out.Write(row); err != nil {
 			return err
@@ -38,17 +39,6 @@ func writeCSV(w http.ResponseWriter, name string, head []string, rows [][]string
 	h.Set("Cache-Control", "no-store")
 	_, _ = w.Write(b.Bytes()) // the reader is gone
 	return nil
-}
-
-// inert keeps a spreadsheet from running a cell as a formula: names of tenants and routes come from telemetry.
-func inert(cell string) string {
-	if cell == "" || !strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return cell
-	}
-	if _, err := strconv.ParseFloat(cell, 64); err == nil {
-		return cell
-	}
-	return "'" + cell
 }
 
 func decimal(f float64) string {

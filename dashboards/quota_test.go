@@ -16,7 +16,7 @@ import (
 func (c *testConsole) ingested(ago int, tenant string, spans, sampled, refused, points, refusedPoints int) {
 	c.t.Helper()
 	at := time.Now().UTC().Truncate(time.Minute).Add(-time.Duration(ago) * time.Minute)
-	err := c.db.Owner.Exec(c.t.Context(), fmt.Sprintf("INSERT INTO ingest_1m VALUES ('%s', '%s', %d, %d, %d, %d, %d, %d)",
+	err := c.db.Owner.Exec(c.t.Context(), fmt.Sprintf("INSERT INTO ingest_1m (tenant, minute, spans, sampled_spans, refused_spans, bytes, points, refused_points) VALUES ('%s', '%s', %d, %d, %d, %d, %d, %d)",
 		tenant, at.Format(time.DateTime), spans, sampled, refused, 100*spans, points, refusedPoints))
 	if err != nil {
 		c.t.Fatal(err)
