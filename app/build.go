@@ -152,6 +152,7 @@ func (a *app) consoleHandler() http.Handler {
 		panic("BUG: " + err.Error()) // Options.check parsed them
 	}
 	r.Use(web.SecureHeaders, web.TellOrigin(proxies), a.auth.Middleware)
+	a.hooks.confineIn(r)
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
 	web.RegisterAuditAPI(api, tenant.NewAuditLog(a.pool))

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/nexis-limited/headroom/alerting"
-	"github.com/nexis-limited/headroom/clickhouse"
 	"github.com/nexis-limited/headroom/collector"
 	"github.com/nexis-limited/headroom/dashboards"
 	"github.com/nexis-limited/headroom/engines"
@@ -93,6 +92,8 @@ type app struct {
 	alerts    *alerting.Service
 	console   *dashboards.Console
 	status    *statuspage.Service
+
+	hooks hooks // of tests
 
 	listeners struct{ http, status, otlp, grpc, internal *server }
 }
@@ -199,7 +200,7 @@ func (a *app) connect(ctx context.Context) error {
 		return err
 	}
 	a.life.onStop("PostgreSQL connections", stopBound, unlessStuck(a.pool.Close))
-	if a.ch, err = clickhouse.Open(a.ClickHouse); err != nil {
+	if a.ch, err = a.hooks.open()(a.ClickHouse); err != nil {
 		return err
 	}
 	a.life.onStop("ClickHouse connections", stopBound, func(context.Context) error { return a.ch.Close() })

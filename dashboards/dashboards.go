@@ -47,15 +47,21 @@ type Console struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	patterns []string // of Handler's pages
+	patterns []string // of the pages that Handler serves
 }
 
 // Pages returns the patterns of the pages that Handler serves, as http.ServeMux has them: "GET /tenants/{id}".
-func (c *Console) Pages() []string {
-	if c.patterns == nil {
-		_ = c.Handler()
-	}
-	return c.patterns
+func (c *Console) Pages() []string { return c.patterns }
+
+// pageMux remembers what it is asked to handle.
+type pageMux struct {
+	*http.ServeMux
+	patterns []string
+}
+
+func (m *pageMux) Handle(pattern string, h http.Handler) {
+	m.patterns = append(m.patterns, pattern)
+	m.ServeMux.Handle(pattern, h)
 }
 
 // New returns a Console. It reads nothing yet.
@@ -95,14 +101,11 @@ func New(o Options) (*Console, error) {
 
 // Handler returns the console's pages. It expects web.Auth's Middleware and web.SecureHeaders around it.
 func (c *Console) Handler() http.Handler {
-	mux := http.NewServeMux()
-	c.patterns = nil
+	mux := &pageMux{ServeMux: http.NewServeMux()}
 	page := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
-		c.patterns = append(c.patterns, pattern)
 		mux.Handle(pattern, web.Handler(c.log, c.errorPage, c.signedIn(h)))
 	}
 	open := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
-		c.patterns = append(c.patterns, pattern)
 		mux.Handle(pattern, web.Handler(c.log, c.errorPage, h))
 	}
 	open("GET /sign-in", c.signInPage)
@@ -137,6 +140,7 @@ func (c *Console) Handler() http.Handler {
 	page("POST /alerts/{id}/ack", c.ackAlert)
 	page("GET /", func(http.ResponseWriter, *http.Request) error { return errNoPage })
 
+	c.patterns = mux.patterns
 	// Forms from other sites are refused before anything else looks at them; the session's CSRF token is the second wall.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
