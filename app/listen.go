@@ -38,6 +38,8 @@ const (
 type endpoint struct {
 	name, addr string // of the flag --listen-NAME
 	otlp       bool   // it is for exporters, which may speak HTTP/2: they need other errors than people
+
+	strangers *collector.Strangers // holds connections whose clients are unknown to few; may be nil
 }
 
 // listen takes an address and serves on it.
@@ -59,6 +61,10 @@ func listen(ctx context.Context, l *lifecycle, log *slog.Logger, e endpoint) (*s
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.With("component", e.name).Handler(), slog.LevelError), // handlers that panicked
+	}
+	if e.strangers != nil {
+		listener = e.strangers.Listen(listener)
+		s.http.ConnContext = e.strangers.Context
 	}
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

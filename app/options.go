@@ -68,6 +68,10 @@ type Options struct {
 	MaxSpoolAge    time.Duration // 0: no limit
 	KeepQuarantine time.Duration // 0: for ever
 
+	MaxStrangers           int           // 0: the collector's default, as below
+	MaxStrangersPerAddress int           // see collector.StrangerOptions
+	StrangerTimeout        time.Duration // the same
+
 	Quota []string // settings as of tenant.ParseQuotas
 
 	AuditRetention time.Duration // of the operator's entries in the audit log; 0: tenant.DefaultAuditRetention

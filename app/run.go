@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -122,7 +123,15 @@ func (a *app) start(ctx context.Context) error {
 	if err := a.buildReaders(); err != nil {
 		return err
 	}
-	if err := a.prepareDatabases(ctx); err != nil {
+	if a.onlyCollects() { // its spool takes what comes meanwhile
+		a.life.run("check of the databases", stopBound, func(ctx context.Context) error {
+			err := a.prepareDatabases(ctx)
+			if err == nil {
+				<-ctx.Done()
+			}
+			return err
+		})
+	} else if err := a.prepareDatabases(ctx); err != nil {
 		return err
 	}
 	var (
@@ -162,11 +171,14 @@ func (a *app) listen(ctx context.Context) error {
 		}
 		return err
 	}
+	strangers := collector.NewStrangers(collector.StrangerOptions{
+		Max: a.MaxStrangers, PerAddress: a.MaxStrangersPerAddress, Timeout: a.StrangerTimeout, Logger: a.Logger,
+	})
 	return errors.Join(
 		open(&a.listeners.http, a.has(RoleConsole), endpoint{name: "http", addr: a.ListenHTTP}),
 		open(&a.listeners.status, a.has(RoleStatusPage), endpoint{name: "status", addr: a.ListenStatus}),
-		open(&a.listeners.otlp, a.has(RoleCollector), endpoint{name: "otlp-http", addr: a.ListenOTLPHTTP, otlp: true}),
-		open(&a.listeners.grpc, a.has(RoleCollector), endpoint{name: "otlp-grpc", addr: a.ListenOTLPGRPC, otlp: true}),
+		open(&a.listeners.otlp, a.has(RoleCollector), endpoint{name: "otlp-http", addr: a.ListenOTLPHTTP, otlp: true, strangers: strangers}),
+		open(&a.listeners.grpc, a.has(RoleCollector), endpoint{name: "otlp-grpc", addr: a.ListenOTLPGRPC, otlp: true, strangers: strangers}),
 		open(&a.listeners.internal, true, endpoint{name: "internal", addr: a.ListenInternal}),
 	)
 }
@@ -205,6 +217,9 @@ func (a *app) connect(ctx context.Context) error {
 	}
 	a.life.onStop("ClickHouse connections", stopBound, func(context.Context) error { return a.ch.Close() })
 	a.health.checks = map[string]func(context.Context) error{"postgresql": a.pool.Ping, "clickhouse": a.ch.Ping}
+	if a.onlyCollects() {
+		a.health.checks = map[string]func(context.Context) error{"keys": a.keysKnown}
+	}
 	return nil
 }
 
@@ -221,6 +236,18 @@ func (a *app) prepareDatabases(ctx context.Context) error {
 	}
 	check := func(ctx context.Context) error { return postgres.CheckServing(ctx, a.pool) }
 	return a.waitFor(ctx, check, func(err error) bool { return fault.Is(err, fault.Unavailable) })
+}
+
+// onlyCollects reports whether this process takes telemetry and nothing else, for which databases may be away.
+func (a *app) onlyCollects() bool {
+	return !a.Embedded && !slices.ContainsFunc(a.Roles, func(r Role) bool { return r != RoleCollector })
+}
+
+func (a *app) keysKnown(context.Context) error {
+	if !a.keys.Known() {
+		return errors.New("API keys have not been read yet")
+	}
+	return nil
 }
 
 // waitFor calls f until it works or fails with what does not pass.

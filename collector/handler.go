@@ -103,6 +103,7 @@ func (c *Collector) authenticate(r *http.Request) (tenant.Identity, error) {
 	if !who.Has(tenant.MayCreate(tenant.ResourceTelemetry)) { // the decoder keeps a bound key within its bounds
 		return who, fault.New(fault.Forbidden, "the API key %q lacks the scope %s", who.Name, tenant.ScopeIngest)
 	}
+	meet(r.Context())
 	return who, nil
 }
 

@@ -77,6 +77,9 @@ func (k *Keys) Authenticate(ctx context.Context, text string) (Identity, error) 
 	return known.check(text, time.Now())
 }
 
+// Known reports whether the keys have been read, so that those that work are known.
+func (k *Keys) Known() bool { return k.table.Load().keys != nil }
+
 var errUnknownKey = fault.New(fault.Unauthenticated, "the API key is unknown")
 
 // knownKey is what a check needs of a key. It is never changed.

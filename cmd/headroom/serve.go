@@ -35,6 +35,10 @@ type serverFlags struct {
 	MaxSpoolAge    time.Duration `help:"Age of what waits for ClickHouse in the spool, beyond which ingest answers 503, such as 6h. Default: no limit."`
 	KeepQuarantine time.Duration `help:"After how long files that were put aside are removed, such as 720h. Default: never."`
 
+	MaxStrangers           int           `help:"Most connections for telemetry that have shown no valid API key; beyond it the oldest are closed. Default: 1000."`
+	MaxStrangersPerAddress int           `help:"The same of one address, or network of IPv6. Default: 250."`
+	StrangerTimeout        time.Duration `help:"How long such a connection may be open. Default: 1m."`
+
 	Quota []string `help:"What a tenant or API key may send, such as starter.spans-per-second=10000. May be repeated." sep:"," placeholder:"WHOM.NAME=VALUE"`
 
 	AuditRetention time.Duration `help:"How long the audit log keeps entries that are no tenant's. Default: 9600h."`
@@ -62,6 +66,7 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		ClickHouse:     f.ClickHouse, Postgres: f.Postgres, PostgresOwner: f.PostgresOwner,
 		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, MaxSpoolAge: f.MaxSpoolAge, KeepQuarantine: f.KeepQuarantine, Quota: f.Quota,
 		AuditRetention: f.AuditRetention, TrustedProxies: f.TrustedProxies,
+		MaxStrangers: f.MaxStrangers, MaxStrangersPerAddress: f.MaxStrangersPerAddress, StrangerTimeout: f.StrangerTimeout,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		SignIn: app.SignInOptions{Issuer: f.OIDCIssuer, ClientID: f.OIDCClientID, ClientSecret: f.OIDCClientSecret, GroupsClaim: f.OIDCGroupsClaim,
 			Groups: f.OIDCGroup, SessionIdle: f.SessionIdle, SessionLifetime: f.SessionLifetime},
