@@ -47,22 +47,12 @@ type Console struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	patterns []string // of the pages that Handler serves
+	patterns []string                     // of the pages that Handler serves
+	needs    map[string]tenant.Permission // of those that are not public
 }
 
 // Pages returns the patterns of the pages that Handler serves, as http.ServeMux has them: "GET /tenants/{id}".
 func (c *Console) Pages() []string { return c.patterns }
-
-// pageMux remembers what it is asked to handle.
-type pageMux struct {
-	*http.ServeMux
-	patterns []string
-}
-
-func (m *pageMux) Handle(pattern string, h http.Handler) {
-	m.patterns = append(m.patterns, pattern)
-	m.ServeMux.Handle(pattern, h)
-}
 
 // New returns a Console. It reads nothing yet.
 func New(o Options) (*Console, error) {
@@ -101,46 +91,38 @@ func New(o Options) (*Console, error) {
 
 // Handler returns the console's pages. It expects web.Auth's Middleware and web.SecureHeaders around it.
 func (c *Console) Handler() http.Handler {
-	mux := &pageMux{ServeMux: http.NewServeMux()}
-	page := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
-		mux.Handle(pattern, web.Handler(c.log, c.errorPage, c.signedIn(h)))
-	}
-	open := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
-		mux.Handle(pattern, web.Handler(c.log, c.errorPage, h))
-	}
-	open("GET /sign-in", c.signInPage)
-	open("POST /sign-in", c.signIn)
-	open("GET /sign-in/provider", c.toProvider)
-	open("GET "+web.ProviderCallback, c.fromProvider)
-	open("POST /sign-out", c.signOut)
-	open("GET /sessions", c.sessionsPage)
-	open("POST /sessions/end", c.endSessions)
-	open("POST /organization", c.switchOrganization)
-	open("POST /theme", c.chooseTheme)
-	mux.Handle("GET /assets/", c.assets)
+	p := &routes{c: c, mux: http.NewServeMux(), needs: map[string]tenant.Permission{}}
+	p.public("GET /sign-in", c.signInPage)
+	p.public("POST /sign-in", c.signIn)
+	p.public("GET /sign-in/provider", c.toProvider)
+	p.public("GET "+web.ProviderCallback, c.fromProvider)
+	p.public("POST /sign-out", c.signOut)
+	p.public("GET /sessions", c.sessionsPage)
+	p.public("POST /sessions/end", c.endSessions)
+	p.public("POST /organization", c.switchOrganization)
+	p.public("POST /theme", c.chooseTheme)
+	p.public("GET /assets/", func(w http.ResponseWriter, r *http.Request) error { c.assets.ServeHTTP(w, r); return nil })
 
-	page("GET /{$}", func(w http.ResponseWriter, r *http.Request) error {
+	telemetry, slos, alerts := tenant.MayRead(tenant.ResourceTelemetry), tenant.MayRead(tenant.ResourceSLOs), tenant.MayRead(tenant.ResourceAlerts)
+	p.page(telemetry, "GET /{$}", func(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/tenants", http.StatusSeeOther)
 		return nil
 	})
-	page("GET /tenants", c.tenantsPage)
-	own := func(pattern string, h web.HandlerFunc) {
-		mux.Handle(pattern, web.Handler(c.log, c.errorPage, c.ofTenant(h)))
-	}
-	page("GET /tenants.csv", c.tenantsCSV)
-	own("GET /tenants/{id}", c.tenantPage)
-	page("GET /untagged", c.tenantPage)
-	own("GET /tenant", c.tenantPage)
-	own("GET /tenant.csv", c.tenantCSV)
-	page("GET /slos", c.slosPage)
-	page("GET /slos/{name}", c.sloPage)
-	page("GET /slos/{name}/tenants.csv", c.sloCSV)
-	page("GET /alerts", c.alertsPage)
-	page("GET /alerts/{id}", c.alertPage)
-	page("POST /alerts/{id}/ack", c.ackAlert)
-	page("GET /", func(http.ResponseWriter, *http.Request) error { return errNoPage })
+	p.page(telemetry, "GET /tenants", c.tenantsPage)
+	p.page(telemetry, "GET /tenants.csv", c.tenantsCSV)
+	p.tenantPage(telemetry, "GET /tenants/{id}", c.tenantPage)
+	p.page(telemetry, "GET /untagged", c.tenantPage)
+	p.tenantPage(telemetry, "GET /tenant", c.tenantPage)
+	p.tenantPage(telemetry, "GET /tenant.csv", c.tenantCSV)
+	p.page(slos, "GET /slos", c.slosPage)
+	p.page(slos, "GET /slos/{name}", c.sloPage)
+	p.page(slos, "GET /slos/{name}/tenants.csv", c.sloCSV)
+	p.page(alerts, "GET /alerts", c.alertsPage)
+	p.page(alerts, "GET /alerts/{id}", c.alertPage)
+	p.page(tenant.MayUpdate(tenant.ResourceAlerts), "POST /alerts/{id}/ack", c.ackAlert)
+	p.page(telemetry, "GET /", func(http.ResponseWriter, *http.Request) error { return errNoPage })
+	c.patterns, c.needs = p.patterns, p.needs
 
-	c.patterns = mux.patterns
 	// Forms from other sites are refused before anything else looks at them; the session's CSRF token is the second wall.
-	return http.NewCrossOriginProtection().Handler(mux)
+	return http.NewCrossOriginProtection().Handler(p.mux)
 }

@@ -15,19 +15,19 @@ import (
 
 var errNoPage = fault.New(fault.NotFound, "there is no page at this address")
 
-// signedIn lets only those through who may read. A browser without a session is sent to the sign-in page and comes
+// signedIn lets only those through who have the permission. A browser without a session is sent to the sign-in page and comes
 // back afterwards.
-func (c *Console) signedIn(h web.HandlerFunc) web.HandlerFunc {
+func (c *Console) signedIn(may tenant.Permission, h web.HandlerFunc) web.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, ok := tenant.IdentityFrom(r.Context())
 		switch {
-		case ok && who.Can(tenant.MayRead(tenant.ResourceTelemetry)):
+		case ok && who.Can(may):
 			return h(w, r)
 		case ok && r.URL.Path == "/" && homeOf(who) != "/tenants":
 			http.Redirect(w, r, homeOf(who), http.StatusSeeOther)
 			return nil
 		case ok:
-			return who.Check(tenant.MayRead(tenant.ResourceTelemetry))
+			return who.Check(may)
 		case r.Header.Get("HX-Request") == "true": // a page that was open when its session ended
 			w.Header().Set("HX-Redirect", "/sign-in?next="+url.QueryEscape(r.URL.RequestURI()))
 			return fault.New(fault.Unauthenticated, "the session has ended")
@@ -44,11 +44,11 @@ func (c *Console) signedIn(h web.HandlerFunc) web.HandlerFunc {
 }
 
 // ofTenant is signedIn for the pages of one tenant: its own people see those too. Other tenants' are not there for them.
-func (c *Console) ofTenant(h web.HandlerFunc) web.HandlerFunc {
-	all := c.signedIn(h)
+func (c *Console) ofTenant(may tenant.Permission, h web.HandlerFunc) web.HandlerFunc {
+	all := c.signedIn(may, h)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, ok := tenant.IdentityFrom(r.Context())
-		if !ok || who.Tenant == tenant.Untagged || who.Product != "" || !who.Has(tenant.MayRead(tenant.ResourceTelemetry)) {
+		if !ok || who.Tenant == tenant.Untagged || who.Product != "" || !who.Has(may) {
 			return all(w, r)
 		}
 		if id, err := tenantOf(r); err != nil || id != who.Tenant {

@@ -121,6 +121,9 @@ func (k keyAPI) create(ctx context.Context, in *createKeyIn) (*keyOut, error) {
 		n.Product = *in.Body.Product
 	}
 	who, _ := tenant.IdentityFrom(ctx)
+	if err := who.MayGive(scopes); err != nil {
+		return nil, err
+	}
 	key, text, err := k.keys.Create(ctx, who.Name, n)
 	if err != nil {
 		return nil, err
@@ -134,6 +137,9 @@ func (k keyAPI) rotate(ctx context.Context, in *rotateKeyIn) (*rotatedKeyOut, er
 		return nil, fault.InvalidField("overlap", in.Body.Overlap, "must be a duration such as 30m or 24h")
 	}
 	who, _ := tenant.IdentityFrom(ctx)
+	if err := k.mayHave(ctx, who, in.Prefix); err != nil {
+		return nil, err
+	}
 	old, successor, text, err := k.keys.Rotate(ctx, who.Name, in.Prefix, overlap)
 	if err != nil {
 		return nil, err
@@ -141,6 +147,23 @@ func (k keyAPI) rotate(ctx context.Context, in *rotateKeyIn) (*rotatedKeyOut, er
 	out := &rotatedKeyOut{}
 	out.Body.New, out.Body.Old = newKeyView(successor, text), newKeyView(old, "")
 	return out, nil
+}
+
+// mayHave reports why the caller must not have the text of a key that does what the key with the prefix does.
+func (k keyAPI) mayHave(ctx context.Context, who tenant.Identity, prefix string) error {
+	if !who.Person() {
+		return nil // keys that may make keys may do everything
+	}
+	list, err := k.keys.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range list {
+		if key.Prefix == prefix {
+			return who.MayGive(key.Scopes)
+		}
+	}
+	return nil // Rotate says that there is none
 }
 
 func (k keyAPI) revoke(ctx context.Context, in *prefixIn) (*struct{}, error) {
