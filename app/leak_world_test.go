@@ -43,14 +43,14 @@ type world struct {
 	owner string // the operator's key
 }
 
-// callerKey carries who calls into the place where the session's or key's check would put it.
+// callerHeader tells who calls, to identifyByHeader.
 const callerHeader = "X-Test-Caller"
 
 func newWorld(t *testing.T, w walls) *world {
 	t.Helper()
 	v := &world{t: t, ch: testenv.NewClickHouse(t), pg: testenv.NewPostgres(t)}
 	o := Options{Version: "test", Data: t.TempDir(), ClickHouse: v.ch.DSN, Postgres: v.pg.DSN, Embedded: true, Name: "Quillstone",
-		Roles: []Role{RoleConsole, RoleStatusPage}, Out: io.Discard, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		Roles: []Role{RoleConsole, RoleStatusPage}, Out: io.Discard, Logger: slog.New(slog.DiscardHandler)}
 	for _, addr := range []*string{&o.ListenHTTP, &o.ListenStatus, &o.ListenOTLPHTTP, &o.ListenOTLPGRPC, &o.ListenInternal} {
 		*addr = "127.0.0.1:0"
 	}

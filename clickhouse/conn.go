@@ -36,6 +36,7 @@ func mayWrite(ctx context.Context) error {
 	return ErrNobody
 }
 
+// Query reads what the context leaves.
 func (c *walledConn) Query(ctx context.Context, query string, args ...any) (driver.Rows, error) {
 	ctx, err := c.read(ctx)
 	if err != nil {
@@ -44,6 +45,7 @@ func (c *walledConn) Query(ctx context.Context, query string, args ...any) (driv
 	return c.Conn.Query(ctx, query, args...)
 }
 
+// QueryRow is Query for one row.
 func (c *walledConn) QueryRow(ctx context.Context, query string, args ...any) driver.Row {
 	ctx, err := c.read(ctx)
 	if err != nil {
@@ -52,6 +54,7 @@ func (c *walledConn) QueryRow(ctx context.Context, query string, args ...any) dr
 	return c.Conn.QueryRow(ctx, query, args...)
 }
 
+// Select is Query into a slice.
 func (c *walledConn) Select(ctx context.Context, dest any, query string, args ...any) error {
 	ctx, err := c.read(ctx)
 	if err != nil {
@@ -60,6 +63,7 @@ func (c *walledConn) Select(ctx context.Context, dest any, query string, args ..
 	return c.Conn.Select(ctx, dest, query, args...)
 }
 
+// QueryFormat is Query for bytes.
 func (c *walledConn) QueryFormat(ctx context.Context, format, query string, args ...any) (io.ReadCloser, error) {
 	ctx, err := c.read(ctx)
 	if err != nil {
@@ -68,6 +72,7 @@ func (c *walledConn) QueryFormat(ctx context.Context, format, query string, args
 	return c.Conn.QueryFormat(ctx, format, query, args...)
 }
 
+// Exec writes, which nobody confined may.
 func (c *walledConn) Exec(ctx context.Context, query string, args ...any) error {
 	if err := mayWrite(ctx); err != nil {
 		return err
@@ -75,6 +80,7 @@ func (c *walledConn) Exec(ctx context.Context, query string, args ...any) error 
 	return c.Conn.Exec(ctx, query, args...)
 }
 
+// PrepareBatch is Exec for blocks.
 func (c *walledConn) PrepareBatch(ctx context.Context, query string, opts ...driver.PrepareBatchOption) (driver.Batch, error) {
 	if err := mayWrite(ctx); err != nil {
 		return nil, err
@@ -82,6 +88,7 @@ func (c *walledConn) PrepareBatch(ctx context.Context, query string, opts ...dri
 	return c.Conn.PrepareBatch(ctx, query, opts...)
 }
 
+// InsertFormat is Exec for bytes.
 func (c *walledConn) InsertFormat(ctx context.Context, format, query string, data io.Reader) error {
 	if err := mayWrite(ctx); err != nil {
 		return err
@@ -89,6 +96,7 @@ func (c *walledConn) InsertFormat(ctx context.Context, format, query string, dat
 	return c.Conn.InsertFormat(ctx, format, query, data)
 }
 
+// AsyncInsert is Exec without waiting.
 func (c *walledConn) AsyncInsert(ctx context.Context, query string, wait bool, args ...any) error {
 	if err := mayWrite(ctx); err != nil {
 		return err
@@ -99,6 +107,11 @@ func (c *walledConn) AsyncInsert(ctx context.Context, query string, wait bool, a
 // refusedRow is the answer to a query that was not sent.
 type refusedRow struct{ err error }
 
-func (r refusedRow) Err() error           { return r.err }
-func (r refusedRow) Scan(...any) error    { return r.err }
+// Err returns why.
+func (r refusedRow) Err() error { return r.err }
+
+// Scan returns why.
+func (r refusedRow) Scan(...any) error { return r.err }
+
+// ScanStruct returns why.
 func (r refusedRow) ScanStruct(any) error { return r.err }
