@@ -107,7 +107,7 @@ type rule struct {
 	scope    Scope // what gives it to a key; none: ScopeAdmin does
 }
 
-// rules is the one place that decides who may do what. What is not here nobody may do: permissions_test.go names it, and
+// rules is the one place that decides who may do what. What is not here nobody may do: permission_test.go names it, and
 // why. docs/permissions.md is written from it.
 //
 // The operator's viewers read. Members work on what happens: alerts, silences, deploys. Managers decide what is promised and
