@@ -65,11 +65,11 @@ func ParseAuditCursor(s string) (c AuditCursor, err error) {
 	if s == "" {
 		return c, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	at, id, ok := strings.Cut(string(b), ".")
+	b, textErr := base64.RawURLEncoding.DecodeString(s)
+	at, id, _ := strings.Cut(string(b), ".")
 	micros, atErr := strconv.ParseInt(at, 10, 64)
 	c.ID, err = strconv.ParseInt(id, 10, 64)
-	if !ok || err != nil || atErr != nil || micros < 0 || micros > maxCursorMicros {
+	if textErr != nil || err != nil || atErr != nil || micros < 0 || micros > maxCursorMicros {
 		return AuditCursor{}, fault.InvalidField("after", s, "must be the next of a page before")
 	}
 	c.At = time.UnixMicro(micros).UTC()
