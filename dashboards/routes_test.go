@@ -37,7 +37,7 @@ func TestPagesDeclareWhatTheyNeed(t *testing.T) {
 func TestPagesRefuseWhoLacksTheirPermission(t *testing.T) {
 	t.Parallel()
 	c := &Console{}
-	h := c.signedIn(tenant.MayUpdate(tenant.ResourceAlerts), func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(204); return nil })
+	h := c.signedIn(tenant.MayUpdate(tenant.ResourceAlerts), func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusNoContent); return nil })
 	f := func(who tenant.Identity, in bool) {
 		t.Helper()
 		rec := httptest.NewRecorder()
