@@ -30,9 +30,9 @@ type Options struct {
 
 	Quotas tenant.Quotas // what tenants and API keys may send; tenant.DefaultQuotas()
 	Plans  Plans         // which plan each tenant has; without it, nobody has one
-	Agreed QuotaSource   // the quotas that hold in place of Quotas' as soon as they are known, but for keys; without it, Quotas hold
 
-	Deleted Departures // which tenants were deleted; without it, nobody was
+	Deleted Departures  // which tenants were deleted; without it, nobody was
+	Agreed  QuotaSource // the quotas that hold in place of Quotas' as soon as they are known, but for keys; without it, Quotas hold
 
 	TenantAttributes []string      // names of the attribute that holds the tenant id, the first found wins; tenant.id
 	TenantLabels     []string      // the same of remote-write, for labels; tenant_id, tenant
