@@ -121,11 +121,18 @@ func (l *AuditLog) SearchAcrossTenants(ctx context.Context, f AuditFilter) (list
 	where := newConditions()
 	where.filter(&f, true)
 	err = postgres.AcrossTenants(ctx, l.pool, func(tx pgx.Tx) (err error) {
-		list, err = queryAudit(ctx, tx, "control.audit_log_across", where, f.Limit)
+		if f.Text != "" || f.Address.IsValid() && !f.Address.IsSingleIP() {
+			if err := planAudit(ctx, tx, where); err != nil {
+				return err
+			}
+		}
+		list, err = queryAudit(ctx, tx, acrossTenants, where, f.Limit)
 		return err
 	})
 	return list, err
 }
+
+const acrossTenants = "control.audit_log_across"
 
 func queryAudit(ctx context.Context, tx pgx.Tx, from string, where *conditions, limit int) ([]AuditRecord, error) {
 	if limit <= 0 {
@@ -140,6 +147,14 @@ func queryAudit(ctx context.Context, tx pgx.Tx, from string, where *conditions, 
 		return nil, fmt.Errorf("cannot read the audit log: %w", err)
 	}
 	return list, nil
+}
+
+// NoteExport writes to the log that the caller exports it; asked is what for. The entry is the operator's, or the tenant's whose
+// the caller is.
+func (l *AuditLog) NoteExport(ctx context.Context, asked any) error {
+	return postgres.AcrossTenants(ctx, l.pool, func(tx pgx.Tx) error {
+		return Audit(ctx, tx, AuditEntry{Action: "audit.export", After: asked})
+	})
 }
 
 // exportPage is how many entries an export reads at once.
