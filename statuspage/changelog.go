@@ -139,6 +139,9 @@ func (s *Service) storeEntry(ctx context.Context, actor string, e Entry, replace
 			return &fault.Error{Kind: fault.Conflict, Field: "id", Value: e.ID, Message: "is taken by another entry"}
 		}
 		e = stored[0]
+		if before != nil && before.UpdatedAt.Equal(e.UpdatedAt) {
+			return nil
+		}
 		return audit(ctx, tx, actor, "changelog.put", e.ID, before, e)
 	})
 	if err != nil {

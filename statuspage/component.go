@@ -153,6 +153,9 @@ func (s *Service) storeComponent(ctx context.Context, actor string, c Component,
 			return &fault.Error{Kind: fault.Conflict, Field: "id", Value: c.ID, Message: "is taken by another component"}
 		}
 		c = stored[0]
+		if before != nil && before.UpdatedAt.Equal(c.UpdatedAt) {
+			return nil
+		}
 		return audit(ctx, tx, actor, "component.put", c.ID, before, c)
 	})
 	if err != nil {

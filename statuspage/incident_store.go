@@ -207,10 +207,14 @@ func (s *Service) ChangeIncident(ctx context.Context, actor, id string, c Incide
 			if first := in.Updates[len(in.Updates)-1].DisplayAt; c.StartedAt.After(first) {
 				m.add(fault.InvalidField("started_at", at, "is after the first update of %s", first.UTC().Format(time.RFC3339)))
 			}
-			in.StartedAt = *c.StartedAt
+			in.StartedAt = c.StartedAt.Truncate(time.Microsecond)
 		}
 		if err := m.err(); err != nil {
 			return err
+		}
+		if in.Name == was.Name && in.Impact == was.Impact && in.StartedAt.Equal(was.StartedAt) {
+			i = was
+			return nil
 		}
 		in.UpdatedAt = now
 		i = *in

@@ -12,7 +12,7 @@ import (
 
 // AuditEntry says what was done. Who did it, and from where, Audit takes from the context.
 type AuditEntry struct {
-	// Action is what was done to what: the kind of resource, a dot, and a verb, such as "key.create". AuditActions lists all.
+	// Action is what was done to what: the kind of resource, a dot, and a verb, such as "key.create". docs/audit.md lists all.
 	Action string
 	// Kind is the kind of resource; by default the part of Action before the dot.
 	Kind string

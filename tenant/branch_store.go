@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -85,6 +86,9 @@ func (s *Branches) Put(ctx context.Context, b Branch) (Branch, error) {
 		if err != nil {
 			return err
 		}
+		if before.same(&b) {
+			return nil
+		}
 		_, err = tx.Exec(ctx, `UPDATE control.branches SET name = $2, products = $3, services = $4, tenants = $5, updated_at = now() WHERE id = $1`,
 			b.ID, b.Name, b.Products, b.Services, b.Tenants)
 		if err != nil {
@@ -93,6 +97,12 @@ func (s *Branches) Put(ctx context.Context, b Branch) (Branch, error) {
 		return Audit(ctx, tx, AuditEntry{Action: "branch.update", Resource: branchKey(b.ID), Before: before, After: b})
 	})
 	return b, err
+}
+
+// same reports whether two branches have one name and the same lists.
+func (b *Branch) same(other *Branch) bool {
+	return b.Name == other.Name && slices.Equal(b.Products, other.Products) && slices.Equal(b.Services, other.Services) &&
+		slices.Equal(b.Tenants, other.Tenants)
 }
 
 // Delete removes a branch. The error is Conflict while people are confined to it.

@@ -27,6 +27,13 @@ type Override struct {
 // Holds reports whether the override has not ended.
 func (o Override) Holds(now time.Time) bool { return o.EndsAt == nil || now.Before(*o.EndsAt) }
 
+// same reports whether two overrides say the same, whoever said it.
+func (o *Override) same(other *Override) bool {
+	ends := o.EndsAt == nil && other.EndsAt == nil ||
+		o.EndsAt != nil && other.EndsAt != nil && o.EndsAt.Equal(other.EndsAt.Truncate(time.Microsecond)) // as PostgreSQL keeps it
+	return o.Value == other.Value && o.Reason == other.Reason && ends
+}
+
 // maxReason is the longest reason, in bytes.
 const maxReason = 1000
 
@@ -80,6 +87,9 @@ func (g *Gates) Override(ctx context.Context, actor string, id ID, o Override) e
 		before, err := readOverride(ctx, tx, id, o.Key)
 		if err != nil {
 			return err
+		}
+		if before != nil && before.same(&o) {
+			return nil
 		}
 		_, err = tx.Exec(ctx, `
 			INSERT INTO control.plan_overrides (tenant, key, value, reason, set_by, ends_at) VALUES ($1, $2, $3, $4, $5, $6)

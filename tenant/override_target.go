@@ -70,6 +70,9 @@ func (t *Targets) Put(ctx context.Context, actor string, id ID, n Target) error 
 		if err != nil {
 			return err
 		}
+		if len(before) > 0 && before[0].ObjectivePPM == n.ObjectivePPM && before[0].Reason == reason {
+			return nil
+		}
 		if _, err = tx.Exec(ctx, `
 			INSERT INTO targets (slo, objective_ppm, reason, set_by) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (slo) DO UPDATE SET objective_ppm = excluded.objective_ppm, reason = excluded.reason, set_by = excluded.set_by, set_at = now()`,

@@ -189,6 +189,9 @@ func (u *Users) Change(ctx context.Context, by Identity, id int64, c UserChange)
 		if err := keepAnOwner(ctx, tx, before); err != nil {
 			return err
 		}
+		if c.Password == nil && viewOfUser(&before) == viewOfUser(&user) {
+			return nil
+		}
 		return auditUser(ctx, tx, "user.update", &before, &user)
 	})
 	return user, err

@@ -117,6 +117,26 @@ type auditExportIn struct {
 	Format string `query:"format" default:"ndjson" enum:"ndjson,csv"`
 }
 
+// noted is what the audit log says of an export: what was asked for.
+func (in *auditExportIn) noted() map[string]any {
+	asked := map[string]any{"format": in.Format}
+	for name, s := range map[string]string{"actor": in.Actor, "action": in.Action, "resource_kind": in.ResourceKind, "resource": in.Resource,
+		"tenant": in.Tenant, "address": in.Address, "q": in.Text} {
+		if s != "" {
+			asked[name] = s
+		}
+	}
+	for name, at := range map[string]time.Time{"from": in.From, "to": in.To} {
+		if !at.IsZero() {
+			asked[name] = at
+		}
+	}
+	if in.Operator {
+		asked["operator"] = true
+	}
+	return asked
+}
+
 type auditAPI struct {
 	log *tenant.AuditLog
 }
@@ -129,7 +149,7 @@ func RegisterAuditAPI(api *API, log *tenant.AuditLog) {
 		Doc: "Who did what to which resource, when, from where, before and after. All filters must match. Entries that come meanwhile change no later page."}
 	Register(api, op, a.list)
 	op.Path, op.ID, op.Summary = "/api/v1/audit/export", "export-audit", "Export the audit log"
-	op.Doc = "All entries that match, the newest first, as NDJSON or CSV. A connection that is cut before the end is an error: ask again with `to`."
+	op.Doc = "All entries that match, the newest first, as NDJSON or CSV. That it was asked for is an entry of its own. A connection that is cut before the end is an error: ask again with `to`."
 	Register(api, op, a.export)
 }
 
@@ -183,6 +203,9 @@ func (a auditAPI) export(ctx context.Context, in *auditExportIn) (*huma.StreamRe
 	first := f
 	first.Limit = 1
 	if _, err := search(ctx, first); err != nil { // while the answer can still be an error
+		return nil, err
+	}
+	if err := a.log.NoteExport(ctx, in.noted()); err != nil {
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {

@@ -29,7 +29,7 @@ type branchIn struct {
 type createBranchIn struct{ Body branchBody }
 
 type putBranchIn struct {
-	branchIn
+	ID   int64 `path:"id"`
 	Body branchBody
 }
 
