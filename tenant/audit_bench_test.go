@@ -23,8 +23,8 @@ func BenchmarkAuditSearch(b *testing.B) {
 		SELECT now() - n * interval '31 seconds', 'person-' || n %% 200, CASE WHEN n %% 3 > 0 THEN 'tenant-' || n %% 1000 END,
 			'10.0.0.0'::inet + n %% 60000, (ARRAY['key.create', 'tenant.put', 'member.put', 'slo.updated', 'alert.acknowledge'])[1 + n %% 5],
 			(ARRAY['key', 'tenant', 'member', 'slo', 'alert'])[1 + n %% 5], 'r-' || n %% 50000, jsonb_build_object('name', 'was ' || n), jsonb_build_object('name', 'is ' || n),
-			array_to_tsvector(ARRAY['r', (n %% 50000)::text, 'was', 'is', 'n' || n, 'person'])
-		FROM generate_series(1, %d) n`, entries))
+			array_to_tsvector(ARRAY['r', (n %% 50000)::text, 'was', 'is', 'n' || n, 'person'] || CASE WHEN n > %[2]d THEN ARRAY['old'] END)
+		FROM generate_series(1, %[1]d) n`, entries, entries-2*fewEntries))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func BenchmarkAuditSearch(b *testing.B) {
 	for name, f := range map[string]AuditFilter{
 		"newest": {}, "actor": {Actor: "person-7"}, "action": {Action: "key."}, "nothing": {Action: "never."}, "resource": {Kind: "slo", Resource: "r-4003"},
 		"tenant": {Tenant: &of}, "address": {Address: netip.MustParsePrefix("10.0.0.77/32")}, "network": {Address: netip.MustParsePrefix("10.0.7.0/24")},
-		"rare word": {Text: "n777777"}, "common word": {Text: "was"}, "month": {From: time.Now().AddDate(0, -8, 0), To: time.Now().AddDate(0, -7, 0), Actor: "person-3"},
+		"rare word": {Text: "n777777"}, "old word": {Text: "old"}, "common word": {Text: "was"}, "month": {From: time.Now().AddDate(0, -8, 0), To: time.Now().AddDate(0, -7, 0), Actor: "person-3"},
 		"all": {Actor: "person-7", Action: "member.", Text: "was", Tenant: &of},
 	} {
 		b.Run(name, func(b *testing.B) {
