@@ -55,7 +55,10 @@ func TestManyLargeMessagesComeThrough(t *testing.T) {
 	}
 	small := 0
 	cc2 := dial(t, r.Handler())
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
 	for ; left.Load() > 0; small++ {
+		<-pace.C
 		if _, err := collectorpb.NewTraceServiceClient(cc2).Export(withKey(t.Context(), "other"), export(server("GET /small"))); err != nil {
 			t.Errorf("a small message: %v", err)
 			break

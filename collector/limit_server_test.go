@@ -98,6 +98,7 @@ func TestSampledAwayRequestsAreAcknowledged(t *testing.T) {
 	r.awaitEmptySpool(t)
 	got := countAll(t, db)
 	wanted := wantMixed(n)
+	wanted.metered += 2 // the inner ones, once
 	if got.spans >= n/2 || got.spans == 0 {
 		t.Errorf("%d of %d spans were stored", got.spans, n)
 	}

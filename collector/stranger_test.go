@@ -95,7 +95,7 @@ func TestStrangersAreFew(t *testing.T) {
 
 // A connection on which no key comes is closed in time, whatever else comes.
 func TestStrangersMustShowAKeyInTime(t *testing.T) {
-	to := strangersAt(t, StrangerOptions{Timeout: 200 * time.Millisecond})
+	to := strangersAt(t, StrangerOptions{Timeout: 3 * time.Second})
 	silent, known := dialFrom(t, to, "127.0.0.1"), dialFrom(t, to, "127.0.0.1").ask(keyHeader)
 	silent.wantClosed()
 	known.ask("")

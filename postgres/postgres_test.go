@@ -117,7 +117,7 @@ func TestTranslate(t *testing.T) {
 	}
 	f(fault.Conflict, `INSERT INTO control.tenants (id) VALUES ('a'), ('a')`)
 	f(fault.Invalid, `INSERT INTO control.tenants (id, plan) VALUES ('a', 'platinum')`)
-	f(fault.Conflict, `INSERT INTO control.sessions (hash, key_id, csrf_token, expires_at) VALUES (sha256('x'), 1, '', now())`)
+	f(fault.Conflict, `INSERT INTO control.grants (user_id, role, source, granted_by) VALUES (1, 'viewer', 'person', 'x')`)
 	f(fault.Invalid, `SELECT convert_from('\x00'::bytea, 'UTF8')`)
 	f(fault.Invalid, `SELECT '"\u0000"'::jsonb`)
 	f(fault.Unavailable, `SELECT pg_terminate_backend(pg_backend_pid())`)

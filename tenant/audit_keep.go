@@ -126,15 +126,26 @@ func (k *AuditKeeper) operatorSince(now time.Time) time.Time {
 	return now.Add(-cmp.Or(k.Operator, DefaultAuditRetention))
 }
 
+// builtInAuditDays returns how long plans keep the audit log where nobody has said.
+func builtInAuditDays() (plans []string, days []int64) {
+	for _, p := range Plans() {
+		plans, days = append(plans, string(p)), append(days, builtIn(p)[AuditRetentionDays])
+	}
+	return plans, days
+}
+
 // dropPartitions drops the months that ended before nobody's entries are kept any more, and says so in the log.
 func (k *AuditKeeper) dropPartitions(ctx context.Context, now time.Time, log *slog.Logger) error {
 	return k.inTurn(ctx, func(tx pgx.Tx) error {
 		var days int
+		plans, builtIns := builtInAuditDays()
 		err := tx.QueryRow(ctx, `
-			SELECT coalesce(max(value), 0) FROM (
+			SELECT max(value) FROM (
 				SELECT value FROM control.plan_settings WHERE key = $1
 				UNION ALL SELECT value FROM control.plan_overrides WHERE key = $1
-			) v`, AuditRetentionDays).Scan(&days)
+				UNION ALL SELECT b.days FROM unnest($2::text[], $3::bigint[]) AS b (plan, days)
+				WHERE NOT EXISTS (SELECT FROM control.plan_settings s WHERE s.plan = b.plan AND s.key = $1)
+			) v`, AuditRetentionDays, plans, builtIns).Scan(&days)
 		if err != nil {
 			return fmt.Errorf("cannot read how long plans keep the audit log: %w", err)
 		}
@@ -178,16 +189,18 @@ func (k *AuditKeeper) dropPartitions(ctx context.Context, now time.Time, log *sl
 // plan is kept as the operator's.
 func (k *AuditKeeper) deleteExpired(ctx context.Context, now time.Time, log *slog.Logger) error {
 	return k.inTurn(ctx, func(tx pgx.Tx) error {
+		plans, builtIns := builtInAuditDays()
 		tag, err := tx.Exec(ctx, `
 			WITH kept AS (
-				SELECT t.id AS tenant, $1 - make_interval(days => coalesce(o.value, s.value)::int) AS since
+				SELECT t.id AS tenant, $1 - make_interval(days => coalesce(o.value, s.value, b.days)::int) AS since
 				FROM control.tenants t
+				LEFT JOIN unnest($4::text[], $5::bigint[]) AS b (plan, days) ON b.plan = t.plan
 				LEFT JOIN control.plan_settings s ON s.plan = t.plan AND s.key = $3
 				LEFT JOIN control.plan_overrides o ON o.tenant = t.id AND o.key = $3 AND (o.ends_at IS NULL OR o.ends_at > $1)
 			)
 			DELETE FROM control.audit_log WHERE at < $1 - interval '1 day' AND (at, id) IN (
 				SELECT a.at, a.id FROM control.audit_log a LEFT JOIN kept k ON k.tenant = a.tenant
-				WHERE a.at < $1 - interval '1 day' AND a.at < coalesce(k.since, $2))`, now, k.operatorSince(now), AuditRetentionDays)
+				WHERE a.at < $1 - interval '1 day' AND a.at < coalesce(k.since, $2))`, now, k.operatorSince(now), AuditRetentionDays, plans, builtIns)
 		if err != nil {
 			return fmt.Errorf("cannot delete expired entries of the audit log: %w", err)
 		}

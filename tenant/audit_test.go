@@ -293,7 +293,8 @@ func TestAuditIsKeptByPlan(t *testing.T) {
 	ctx := t.Context()
 	now := time.Now().UTC()
 	_, err := pg.Owner.Exec(ctx, `
-		INSERT INTO control.tenants (id, plan) VALUES ('small', 'starter'), ('large', 'enterprise'), ('agreed', 'starter'), ('was', 'starter');
+		INSERT INTO control.tenants (id, plan) VALUES ('small', 'starter'), ('large', 'enterprise'), ('agreed', 'starter'), ('was', 'starter'), ('reset', 'professional');
+		DELETE FROM control.plan_settings WHERE plan = 'professional' AND key = 'audit-retention-days';
 		UPDATE control.plan_settings SET value = 1000 WHERE plan = 'enterprise' AND key = 'audit-retention-days';
 		INSERT INTO control.plan_overrides (tenant, key, value, reason, set_by, ends_at) VALUES
 			('agreed', 'audit-retention-days', 200, 'x', 'x', NULL), ('was', 'audit-retention-days', 200, 'x', 'x', now() - interval '1 day')`)
@@ -308,7 +309,7 @@ func TestAuditIsKeptByPlan(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := pg.Owner.Exec(ctx, `INSERT INTO control.audit_log (at, actor, action, resource_id, tenant)
-			SELECT $1, 'x', 'test.put', $2::text, nullif(x, '') FROM unnest(ARRAY['small', 'large', 'agreed', 'was', 'unknown', '']) x`, at, fmt.Sprint(age))
+			SELECT $1, 'x', 'test.put', $2::text, nullif(x, '') FROM unnest(ARRAY['small', 'large', 'agreed', 'was', 'reset', 'unknown', '']) x`, at, fmt.Sprint(age))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +328,7 @@ func TestAuditIsKeptByPlan(t *testing.T) {
 			oldest[r.Tenant] = r.Resource
 		}
 	}
-	want := map[ID]string{"small": "89", "large": "999", "agreed": "199", "was": "89", "unknown": "49", "": "49"}
+	want := map[ID]string{"small": "89", "large": "999", "agreed": "199", "was": "89", "reset": "201", "unknown": "49", "": "49"}
 	for id, age := range want {
 		if oldest[id] != age {
 			t.Errorf("the oldest of %q is %s days old, want %s", id, oldest[id], age)

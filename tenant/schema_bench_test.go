@@ -54,7 +54,8 @@ func BenchmarkThousandSchemas(b *testing.B) {
 		began := time.Now()
 		benchIDs(b, pg, 1000)
 		made := time.Since(began)
-		r, err := migrateSchemas(b.Context(), pg.Owner, steps(b, `ALTER TABLE members ADD COLUMN phone text NOT NULL DEFAULT ''; CREATE TABLE extra (n int PRIMARY KEY)`), false)
+		files, _ := steps(b, `ALTER TABLE members ADD COLUMN phone text NOT NULL DEFAULT ''; CREATE TABLE extra (n int PRIMARY KEY)`)
+		r, err := migrateSchemas(b.Context(), pg.Owner, files, false)
 		if err != nil || r.Migrated != 1000 {
 			b.Fatalf("got %+v, %v", r, err)
 		}
