@@ -99,8 +99,21 @@ func insertTenant(ctx context.Context, tx pgx.Tx, t Tenant) error {
 	return nil
 }
 
-// comeBack ends the deletion of a tenant, and reports whether there was one.
+// comeBackWait bounds how long a creation waits for who works on the tenant's deletion, or looks whether anything came late.
+const comeBackWait = "5s"
+
+// comeBack ends the deletion of a tenant, and reports whether there was one. It holds the deletion's lock until the transaction
+// ends: nobody who has read that the tenant is gone erases what is made here. The lock comes before that of the row, which who
+// holds it changes.
 func comeBack(ctx context.Context, tx pgx.Tx, id ID) (was bool, err error) {
+	_, err = tx.Exec(ctx, `SELECT set_config('lock_timeout', $3, true), pg_advisory_xact_lock($1, hashtext($2))`, departureLock, id, comeBackWait)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "55P03" { // lock_not_available
+		return false, fault.Wrap(err, fault.Conflict, "tenant %q is being created, or what came late after its deletion erased: try again in a minute", id)
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot wait for the deletion of tenant %q: %w", id, err)
+	}
 	var state string
 	err = tx.QueryRow(ctx, `SELECT state FROM control.deleted_tenants WHERE id = $1 AND ended_at IS NULL FOR UPDATE`, id).Scan(&state)
 	switch {
