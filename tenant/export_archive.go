@@ -47,7 +47,7 @@ type ManifestTable struct {
 	Rows     int64            `json:"rows"`
 	Bytes    int64            `json:"bytes"`
 	Columns  []ManifestColumn `json:"columns"`
-	LeftOut  []string         `json:"left_out,omitempty"` // columns with secrets, or hashes of them
+	LeftOut  []string         `json:"left_out,omitempty"` // columns with secrets or hashes of them, or the operator's own
 	Files    []ManifestFile   `json:"files"`
 }
 
