@@ -54,7 +54,7 @@ func NewDepartures(pool, owner *pgxpool.Pool, ch *clickhouse.HTTP, store *Store,
 	return &Departures{pool, owner, ch, store, keys, log.With("component", "departures"), make(chan struct{}, 1)}
 }
 
-// Delete begins to delete a tenant: from the commit on its keys are revoked, and within a second all collectors refuse it.
+// Delete begins to delete a tenant: from the commit on its keys are revoked and its people out, and within a second all collectors refuse it.
 // Run does the rest. A second call changes nothing. The error is NotFound for a tenant that nobody has heard of.
 func (d *Departures) Delete(ctx context.Context, actor string, id ID) (Deletion, error) {
 	if id == Untagged {
@@ -83,6 +83,12 @@ func (d *Departures) Delete(ctx context.Context, actor string, id ID) (Deletion,
 		}
 		if _, err := tx.Exec(ctx, `UPDATE control.api_keys SET revoked_at = now() WHERE tenant = $1 AND revoked_at IS NULL`, id); err != nil {
 			return err
+		}
+		// Its people are out from now on. Who they were is read from its schema when that is erased.
+		for _, table := range []string{"control.memberships", "control.sessions"} {
+			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE tenant = $1`, id); err != nil {
+				return err
+			}
 		}
 		return auditDeparture(ctx, tx, actor, "tenant.delete", id, nil)
 	})

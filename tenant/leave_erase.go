@@ -37,6 +37,9 @@ func (d *Departures) erase(ctx context.Context, id ID) ([]ErasedTable, error) {
 			return nil, fmt.Errorf("cannot delete from %s: %w", &held[i], err)
 		}
 	}
+	if err := d.erasePeople(ctx, id); err != nil { // before the schema, which says who they are
+		return nil, err
+	}
 	if err := d.erasePostgres(ctx, id); err != nil {
 		return nil, err
 	}

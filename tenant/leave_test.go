@@ -17,7 +17,6 @@ type leaving struct {
 	ch         *clickhouse.HTTP
 	departures *Departures
 	onboarding *Onboarding
-	members    *Members
 }
 
 func newLeaving(t *testing.T) *leaving {
@@ -34,7 +33,7 @@ func newLeaving(t *testing.T) *leaving {
 	}
 	store, keys := NewStore(pg.Pool), NewKeys(pg.Pool)
 	return &leaving{pg, ch, NewDepartures(pg.Pool, pg.Owner, ch, store, keys, slog.New(slog.NewTextHandler(t.Output(), nil))),
-		NewOnboarding(store, schemas, keys), NewMembers(schemas)}
+		NewOnboarding(store, schemas, keys)}
 }
 
 func (l *leaving) exec(t *testing.T, sql string, args ...any) {
@@ -57,6 +56,13 @@ func (l *leaving) create(t *testing.T, id ID) {
 	if _, err := l.onboarding.Create(t.Context(), "ops", NewTenant{ID: id}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// join makes a person a viewer of a tenant, of which no entry of the audit log tells.
+func (l *leaving) join(t *testing.T, id ID, email string) {
+	t.Helper()
+	l.exec(t, `INSERT INTO `+SchemaName(id)+`.members (email, role, added_by) VALUES ($1, 'viewer', 'ops')`, email)
+	l.exec(t, `INSERT INTO control.memberships (email, tenant, role) VALUES ($1, $2, 'viewer')`, email, id)
 }
 
 // remove deletes a tenant to the end.
@@ -132,5 +138,48 @@ func TestCreationWaitsForTheSweep(t *testing.T) {
 	if n := l.count(t, `SELECT count(*) FROM control.tenants t JOIN control.api_keys k ON k.tenant = t.id AND k.revoked_at IS NULL
 		JOIN pg_namespace n ON n.nspname = $1 WHERE t.id = 'acme'`, SchemaName("acme")); n != 1 {
 		t.Errorf("of the tenant that came back there are %d with key and schema, want 1", n)
+	}
+}
+
+// TestPeopleLeaveWithTheirTenant deletes a tenant with three people: one is its member only, one of another tenant too, and one is
+// the operator's.
+func TestPeopleLeaveWithTheirTenant(t *testing.T) {
+	t.Parallel()
+	l := newLeaving(t)
+	ctx := t.Context()
+	l.create(t, "acme")
+	l.create(t, "zeta")
+	for _, email := range []string{"ada@example.com", "both@example.com", "grace@example.com"} {
+		l.join(t, "acme", email)
+		l.exec(t, `INSERT INTO control.users (email, created_by) VALUES ($1, 'ops')`, email)
+	}
+	l.join(t, "zeta", "both@example.com")
+	l.exec(t, `INSERT INTO control.grants (user_id, role, source, granted_by) SELECT id, 'viewer', 'person', 'ops' FROM control.users WHERE email = 'grace@example.com'`)
+	for i, tenant := range []any{"acme", "zeta"} {
+		l.exec(t, `INSERT INTO control.sessions (hash, user_id, tenant, method, privilege, csrf_token, expires_at)
+			SELECT sha256($1), id, $2, 'password', '', '', now() + interval '1 day' FROM control.users WHERE email = 'both@example.com'`, []byte{byte(i)}, tenant)
+	}
+
+	if _, err := l.departures.Delete(ctx, "ops", "acme"); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.count(t, `SELECT count(*) FROM control.sessions`); n != 1 {
+		t.Errorf("after the call there are %d sessions, want the one in the other tenant", n)
+	}
+	if n := l.count(t, `SELECT count(*) FROM control.memberships`); n != 1 {
+		t.Errorf("after the call there are %d memberships, want the one in the other tenant", n)
+	}
+	if err := l.departures.workAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var left string
+	if err := l.pg.Owner.QueryRow(ctx, `SELECT string_agg(email, ' ' ORDER BY email) FROM control.users`).Scan(&left); err != nil || left != "both@example.com grace@example.com" {
+		t.Errorf("left are %q, %v", left, err)
+	}
+	if n := l.count(t, `SELECT count(*) FROM control.audit_log WHERE action = 'user.delete' AND tenant IS NULL`); n != 1 {
+		t.Errorf("%d entries of users who were removed, want 1", n)
+	}
+	if n := l.count(t, `SELECT count(*) FROM control.audit_log WHERE to_jsonb(audit_log)::text LIKE '%ada@%'`); n != 0 {
+		t.Errorf("%d entries name the one who is gone", n)
 	}
 }
