@@ -40,11 +40,11 @@ func (c *Console) sessionsPage(w http.ResponseWriter, r *http.Request) error {
 	d := sessionsData{layout: l, Words: "Signed in by " + s.Method + "."}
 	switch {
 	case s.Identity.Tenant != tenant.Untagged:
-		d.Words += " You are " + string(s.Identity.Role) + " of " + string(s.Identity.Tenant) + "."
+		d.Words += " Your role in " + string(s.Identity.Tenant) + " is " + string(s.Identity.Role) + "."
 	case s.Identity.Branch != nil:
-		d.Words += " You are " + string(s.Identity.Role) + " of the branch " + s.Identity.Branch.Name + "."
+		d.Words += " Your role in the branch " + s.Identity.Branch.Name + " is " + string(s.Identity.Role) + "."
 	case s.Identity.Person():
-		d.Words += " You are " + string(s.Identity.Role) + " here."
+		d.Words += " Your role here is " + string(s.Identity.Role) + "."
 	}
 	if d.Sessions, err = c.opts.Auth.Sessions(r.Context(), s); err != nil {
 		return err

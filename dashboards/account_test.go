@@ -34,7 +34,7 @@ func TestSessionsPage(t *testing.T) {
 			token = attr(n, "value")
 		}
 	}
-	if s := text(doc); w.Code != 200 || token == "" || !strings.Contains(s, "2 signed in") || !strings.Contains(s, "You are viewer here") {
+	if s := text(doc); w.Code != 200 || token == "" || !strings.Contains(s, "2 signed in") || !strings.Contains(s, "Your role here is viewer") {
 		t.Fatalf("the page of sessions: %d %s", w.Code, s)
 	}
 	if w := here.send("POST", "/sessions/end", query("others", "yes", "csrf_token", token)); w.Code != 303 {

@@ -50,6 +50,7 @@ func parsePages() (pages, error) {
 		return "key"
 	}
 	funcs["csrfField"] = func() string { return web.CSRFField }
+	funcs["browserOf"] = browserOf
 	p := pages{}
 	for _, name := range []string{"tenants", "tenant", "slos", "slo", "alerts", "message", "signin", "sessions"} {
 		t, err := template.New(name).Funcs(funcs).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
@@ -170,7 +171,7 @@ func (c *Console) newLayout(r *http.Request, nav, title string, hasTime bool) (*
 	for _, p := range presets() {
 		l.Ranges = append(l.Ranges, link{Label: p.Label, Href: withQuery(r.URL, "range", p.Name, "page", ""), Current: p.Name == w.Name})
 	}
-	if c.opts.Stats != nil {
+	if c.opts.Stats != nil && l.Own == tenant.Untagged { // what all tenants send together is the operator's to know
 		l.SpansPerSecond, l.HasSpans = c.opts.Stats(), true
 	}
 	return l, nil

@@ -241,6 +241,9 @@ func (c *Console) errorPage(w http.ResponseWriter, r *http.Request, status int, 
 		l.signedInAs(s.Identity)
 	}
 	d := messageData{layout: l, Status: status, Link: crumb{"All tenants", "/tenants"}}
+	if l.Own != tenant.Untagged { // all tenants is not for them
+		d.Link = crumb{"Overview", l.Home}
+	}
 	switch status {
 	case http.StatusNotFound:
 		d.Heading = "Nothing is here"
