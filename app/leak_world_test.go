@@ -141,7 +141,7 @@ spec:
 	for _, id := range []string{mine, theirs} {
 		v.must(http.MethodPut, "/api/v1/tenants/"+id, `{"name":"`+id+` Limited","plan":"enterprise"}`, "application/json")
 		v.must(http.MethodPost, "/api/v1/keys", `{"name":"`+id+` machine","scopes":["ingest:write","query:read"],"tenant":"`+id+`"}`, "application/json")
-		if err := tenant.NewMembers(v.app.schemas).Put(v.t.Context(), "test", tenant.ID(id), tenant.Member{Email: "ada@" + id + ".example", Name: "Ada of " + id, Role: "owner"}); err != nil {
+		if err := tenant.NewMembers(v.app.schemas).Put(v.t.Context(), tenant.Identity{Name: "test", Scopes: []tenant.Scope{tenant.ScopeAdmin}}, tenant.ID(id), tenant.Member{Email: "ada@" + id + ".example", Name: "Ada of " + id, Role: "owner"}); err != nil {
 			v.t.Fatal(err)
 		}
 		for _, sql := range []string{

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,5 +182,26 @@ func TestPeopleLeaveWithTheirTenant(t *testing.T) {
 	}
 	if n := l.count(t, `SELECT count(*) FROM control.audit_log WHERE to_jsonb(audit_log)::text LIKE '%ada@%'`); n != 0 {
 		t.Errorf("%d entries name the one who is gone", n)
+	}
+}
+
+// TestStuckDeletionHoldsUpNoOther breaks one of two deletions.
+func TestStuckDeletionHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	l := newLeaving(t)
+	for _, id := range []ID{"acme", "zeta"} {
+		l.create(t, id)
+		if _, err := l.departures.Delete(t.Context(), "ops", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.exec(t, `
+		CREATE FUNCTION control.stick() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'it sticks'; END $$;
+		CREATE TRIGGER stick BEFORE DELETE ON control.tenants FOR EACH ROW WHEN (OLD.id = 'acme') EXECUTE FUNCTION control.stick()`)
+	if err := l.departures.workAll(t.Context()); err == nil || !strings.Contains(err.Error(), `cannot delete tenant "acme"`) || !strings.Contains(err.Error(), "it sticks") {
+		t.Errorf("got %v, want the error of acme", err)
+	}
+	if is, err := l.departures.Status(t.Context(), "zeta"); err != nil || is.State != deletionDone {
+		t.Errorf("the other is %+v, %v", is, err)
 	}
 }

@@ -50,8 +50,9 @@ func (m *Members) List(ctx context.Context, id ID) (list []Member, err error) {
 }
 
 // Put adds a member or changes its name and role, and writes that to the audit log in one transaction, with the address but
-// without the name. The error is NotFound for a tenant that nobody has created.
-func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error {
+// without the name. The error is NotFound for a tenant that nobody has created, Forbidden for a role above the caller's, the
+// one before or the new one, and Conflict for the tenant's last owner, whom only the operator's people may change.
+func (m *Members) Put(ctx context.Context, by Identity, id ID, p Member) error {
 	email, err := parseEmail(p.Email)
 	if err != nil {
 		return err
@@ -62,21 +63,30 @@ func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error 
 	if len(p.Name) > 200 {
 		return fault.InvalidField("name", p.Name, "is longer than 200 bytes")
 	}
+	if err := by.MayGrant(p.Role); err != nil {
+		return err
+	}
+	most, err := m.most(ctx, id)
+	if err != nil {
+		return err
+	}
 	return m.schemas.write(ctx, id, func(tx pgx.Tx) error {
-		var before Role
-		err := tx.QueryRow(ctx, `SELECT role FROM members WHERE email = $1 FOR UPDATE`, anew, email).Scan(&before)
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("cannot read a member of tenant %q: %w", id, err)
+		before, err := lockMember(ctx, tx, id, email)
+		if err != nil {
+			return err
 		}
-		if errors.Is(err, pgx.ErrNoRows) {
-			if err := m.room(ctx, tx, id); err != nil {
-				return err
-			}
+		if before == nobody {
+			err = room(ctx, tx, id, most)
+		} else {
+			err = mayReplace(ctx, tx, by, id, email, before, p.Role)
+		}
+		if err != nil {
+			return err
 		}
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO members (email, name, role, added_by) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (email) DO UPDATE SET name = excluded.name, role = excluded.role
-			WHERE (members.name, members.role) <> (excluded.name, excluded.role)`, anew, email, p.Name, p.Role, actor)
+			WHERE (members.name, members.role) <> (excluded.name, excluded.role)`, anew, email, p.Name, p.Role, by.Actor())
 		if err != nil {
 			return fmt.Errorf("cannot store a member of tenant %q: %w", id, err)
 		}
@@ -86,39 +96,70 @@ func (m *Members) Put(ctx context.Context, actor string, id ID, p Member) error 
 		if err := indexMember(ctx, tx, id, email, p.Role); err != nil {
 			return err
 		}
-		return auditMember(ctx, tx, actor, "member.put", id, email, before, p.Role)
+		return auditMember(ctx, tx, by.Actor(), "member.put", id, email, before, p.Role)
 	})
 }
 
-// Remove ends a membership. The error is NotFound when there is none.
-func (m *Members) Remove(ctx context.Context, actor string, id ID, email string) error {
+// Remove ends a membership. The error is NotFound when there is none; else those of Put.
+func (m *Members) Remove(ctx context.Context, by Identity, id ID, email string) error {
 	email, err := parseEmail(email)
 	if err != nil {
 		return err
 	}
 	removed := false
 	err = m.schemas.read(ctx, id, func(tx pgx.Tx) error {
-		var role Role
-		rows, err := tx.Query(ctx, `DELETE FROM members WHERE email = $1 RETURNING role`, anew, email)
-		if err != nil {
+		role, err := lockMember(ctx, tx, id, email)
+		if err != nil || role == nobody {
+			return err
+		}
+		if err := mayReplace(ctx, tx, by, id, email, role, nobody); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM members WHERE email = $1`, anew, email); err != nil {
 			return fmt.Errorf("cannot remove a member of tenant %q: %w", id, err)
 		}
-		n := 0
-		if _, err = pgx.ForEachRow(rows, []any{&role}, func() error { n++; return nil }); err != nil {
-			return fmt.Errorf("cannot remove a member of tenant %q: %w", id, err)
-		}
-		if removed = n > 0; !removed {
-			return nil
-		}
+		removed = true
 		if err := indexMember(ctx, tx, id, email, nobody); err != nil {
 			return err
 		}
-		return auditMember(ctx, tx, actor, "member.remove", id, email, role, nobody)
+		return auditMember(ctx, tx, by.Actor(), "member.remove", id, email, role, nobody)
 	})
 	if err == nil && !removed {
 		return fault.New(fault.NotFound, "tenant %q has no member %q", id, email)
 	}
 	return err
+}
+
+// lockMember returns the role of a member, nobody when there is none. One change of a tenant's members comes at a time: what
+// is checked here, who is an owner and how many there are, holds until the end of the transaction.
+func lockMember(ctx context.Context, tx pgx.Tx, id ID, email string) (role Role, err error) {
+	if err := lockTenant(ctx, tx, id); err != nil {
+		return nobody, err
+	}
+	err = tx.QueryRow(ctx, `SELECT role FROM members WHERE email = $1`, anew, email).Scan(&role)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nobody, fmt.Errorf("cannot read a member of tenant %q: %w", id, err)
+	}
+	return role, nil
+}
+
+// mayReplace checks that the caller may take a member's role for another one or none, and that the tenant's own people keep
+// an owner: without one, nobody of them could make another.
+func mayReplace(ctx context.Context, tx pgx.Tx, by Identity, id ID, email string, before, after Role) error {
+	if err := by.MayGrant(before); err != nil {
+		return err
+	}
+	if before != RoleOwner || after == RoleOwner || by.Tenant == Untagged {
+		return nil
+	}
+	var others bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM members WHERE role = 'owner' AND email <> $1)`, anew, email).Scan(&others); err != nil {
+		return fmt.Errorf("cannot count the owners of tenant %q: %w", id, err)
+	}
+	if !others {
+		return fault.New(fault.Conflict, "%s is the last owner: make somebody else one first", email)
+	}
+	return nil
 }
 
 // memberAudit is what the audit log has of a member, besides the address.

@@ -9,18 +9,20 @@ import (
 	"github.com/nexis-limited/headroom/fault"
 )
 
-// room reports why the tenant cannot have one more member. Those who add some at once come one by one, for the tenant's
-// row is locked. The error is Forbidden when it has as many as it may.
-func (m *Members) room(ctx context.Context, tx pgx.Tx, id ID) error {
+// most returns how many members the tenant may have. It is asked before the transaction, which would otherwise hold a
+// connection while it waits for another.
+func (m *Members) most(ctx context.Context, id ID) (int64, error) {
 	if m.gates == nil {
+		return NoLimit, nil
+	}
+	return m.gates.Limit(ctx, id, MaxMembers)
+}
+
+// room reports why the tenant, which is locked, cannot have one more member. The error is Forbidden when it has as many as
+// it may.
+func room(ctx context.Context, tx pgx.Tx, id ID, most int64) error {
+	if most == NoLimit {
 		return nil
-	}
-	most, err := m.gates.Limit(ctx, id, MaxMembers)
-	if err != nil || most == NoLimit {
-		return err
-	}
-	if err := lockTenant(ctx, tx, id); err != nil {
-		return err
 	}
 	var n int64
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM members`, anew).Scan(&n); err != nil {

@@ -21,7 +21,7 @@ func TestMembersAreAsManyAsThePlanSays(t *testing.T) {
 	}
 	m := newMembers(t, pg).Within(gates)
 	add := func(id ID, i int) error {
-		return m.Put(t.Context(), "ada", id, Member{Email: fmt.Sprintf("p%d@example.com", i), Role: "viewer"})
+		return m.Put(t.Context(), operator, id, Member{Email: fmt.Sprintf("p%d@example.com", i), Role: "viewer"})
 	}
 	var all sync.WaitGroup
 	var in, out atomic.Int32
@@ -44,10 +44,10 @@ func TestMembersAreAsManyAsThePlanSays(t *testing.T) {
 	}
 	one := list[0]
 	one.Role = "owner"
-	if err := m.Put(t.Context(), "ada", "acme", one); err != nil {
+	if err := m.Put(t.Context(), operator, "acme", one); err != nil {
 		t.Errorf("a change of one that is there: %v", err)
 	}
-	if err := m.Remove(t.Context(), "ada", "acme", one.Email); err != nil {
+	if err := m.Remove(t.Context(), operator, "acme", one.Email); err != nil {
 		t.Fatal(err)
 	}
 	if err := add("acme", 99); err != nil {

@@ -58,7 +58,7 @@ func TestBehindPgBouncer(t *testing.T) {
 					t.Errorf("without a tenant: %d rows, %v", n, err)
 				}
 				email := fmt.Sprintf("%d-%d@%s.example", client, i, id)
-				if err := members.Put(t.Context(), "owner", id, Member{Email: email, Role: "viewer"}); err != nil {
+				if err := members.Put(t.Context(), operator, id, Member{Email: email, Role: "viewer"}); err != nil {
 					t.Error(err)
 				}
 				list, err := members.List(t.Context(), id)

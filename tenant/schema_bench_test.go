@@ -33,7 +33,7 @@ func benchIDs(b *testing.B, pg *testenv.Postgres, n int) (*Members, []ID) {
 	for range 4 {
 		wg.Go(func() {
 			for id := range next {
-				if err := m.Put(b.Context(), "owner", id, Member{Email: "a@example.com", Role: "viewer"}); err != nil {
+				if err := m.Put(b.Context(), operator, id, Member{Email: "a@example.com", Role: "viewer"}); err != nil {
 					b.Error(err)
 				}
 			}

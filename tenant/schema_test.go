@@ -64,6 +64,9 @@ func create(t testing.TB, pg *testenv.Postgres, ids ...ID) {
 	}
 }
 
+// operator may change every member.
+var operator = Identity{Name: "owner", Scopes: []Scope{ScopeAdmin}}
+
 func newMembers(t testing.TB, pg *testenv.Postgres) *Members {
 	t.Helper()
 	s, err := NewSchemas(pg.Pool, pg.Owner)
@@ -82,25 +85,25 @@ func TestMembersAreTheTenantsOwn(t *testing.T) {
 	if list, err := m.List(t.Context(), "acme"); err != nil || len(list) != 0 {
 		t.Fatalf("before there is a schema: got %v, %v", list, err)
 	}
-	if err := m.Remove(t.Context(), "owner", "acme", "a@example.com"); !fault.Is(err, fault.NotFound) {
+	if err := m.Remove(t.Context(), operator, "acme", "a@example.com"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("removing from no schema: got %v", err)
 	}
 	var wg sync.WaitGroup
 	for i := range 4 { // the first data of a tenant may come from several processes at once
 		wg.Go(func() {
-			if err := m.Put(t.Context(), "owner", "acme", Member{Email: fmt.Sprintf("A%d@example.com", i), Role: "viewer"}); err != nil {
+			if err := m.Put(t.Context(), operator, "acme", Member{Email: fmt.Sprintf("A%d@example.com", i), Role: "viewer"}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if err := m.Put(t.Context(), "owner", odd, Member{Email: "b@example.com", Name: "Bea", Role: "owner"}); err != nil {
+	if err := m.Put(t.Context(), operator, odd, Member{Email: "b@example.com", Name: "Bea", Role: "owner"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Put(t.Context(), "owner", "acme", Member{Email: "a0@example.com", Role: "admin"}); err != nil {
+	if err := m.Put(t.Context(), operator, "acme", Member{Email: "a0@example.com", Role: "admin"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Remove(t.Context(), "owner", "acme", "a1@EXAMPLE.com"); err != nil {
+	if err := m.Remove(t.Context(), operator, "acme", "a1@EXAMPLE.com"); err != nil {
 		t.Fatal(err)
 	}
 	list, err := m.List(t.Context(), "acme")
@@ -111,12 +114,12 @@ func TestMembersAreTheTenantsOwn(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Name != "Bea" {
 		t.Errorf("the other's: got %+v, %v", list, err)
 	}
-	if err := m.Put(t.Context(), "owner", "nobody", Member{Email: "a@example.com", Role: "viewer"}); !fault.Is(err, fault.NotFound) {
+	if err := m.Put(t.Context(), operator, "nobody", Member{Email: "a@example.com", Role: "viewer"}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("a tenant that nobody created: got %v, want NotFound", err)
 	}
 	refused := func(id ID, p Member, field string) {
 		t.Helper()
-		if err := m.Put(t.Context(), "owner", id, p); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), field) {
+		if err := m.Put(t.Context(), operator, id, p); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), field) {
 			t.Errorf("%+v: got %v, want Invalid for %s", p, err, field)
 		}
 	}
@@ -133,7 +136,7 @@ func TestSecondWallBehindTheSchema(t *testing.T) {
 	m := newMembers(t, pg)
 	create(t, pg, "acme", "zeta")
 	for _, id := range []ID{"acme", "zeta"} {
-		if err := m.Put(t.Context(), "owner", id, Member{Email: string(id) + "@example.com", Role: "owner"}); err != nil {
+		if err := m.Put(t.Context(), operator, id, Member{Email: string(id) + "@example.com", Role: "owner"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,11 +185,11 @@ func TestTenantsMigrateEachForItself(t *testing.T) {
 	ids := []ID{"acme", "bolt", "corto", "delta", "zeta"}
 	create(t, pg, ids...)
 	for _, id := range ids {
-		if err := m.Put(t.Context(), "owner", id, Member{Email: "a@example.com", Role: "viewer"}); err != nil {
+		if err := m.Put(t.Context(), operator, id, Member{Email: "a@example.com", Role: "viewer"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := m.Put(t.Context(), "owner", "corto", Member{Email: "b@example.com", Role: "viewer"}); err != nil {
+	if err := m.Put(t.Context(), operator, "corto", Member{Email: "b@example.com", Role: "viewer"}); err != nil {
 		t.Fatal(err)
 	}
 	files, known := steps(t, `CREATE TABLE extra (n int); INSERT INTO extra VALUES (1); CREATE UNIQUE INDEX one_viewer ON members (role);`)
@@ -209,7 +212,7 @@ func TestTenantsMigrateEachForItself(t *testing.T) {
 			t.Errorf("members of %q between the runs: got %v, %v", id, list, err)
 		}
 	}
-	if err := m.Put(t.Context(), "owner", "corto", Member{Email: "b@example.com", Role: "admin"}); err != nil {
+	if err := m.Put(t.Context(), operator, "corto", Member{Email: "b@example.com", Role: "admin"}); err != nil {
 		t.Fatal(err)
 	}
 	r, err = migrateSchemas(t.Context(), pg.Owner, files, false)

@@ -186,7 +186,7 @@ func TestMembershipsFollowMembers(t *testing.T) {
 	}
 	put := func(id tenant.ID, r tenant.Role) {
 		t.Helper()
-		if err := members.Put(ctx, "test", id, tenant.Member{Email: "Ada@example.com", Role: r}); err != nil {
+		if err := members.Put(ctx, rootKey, id, tenant.Member{Email: "Ada@example.com", Role: r}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -211,7 +211,7 @@ func TestMembershipsFollowMembers(t *testing.T) {
 	put("acme", tenant.RoleViewer)
 	put("acme", tenant.RoleAdmin)
 	is(tenant.Organization{Tenant: "acme", Name: "ACME", Role: tenant.RoleAdmin}, tenant.Organization{Tenant: "zeta", Name: "ZETA", Role: tenant.RoleViewer})
-	if err := members.Remove(ctx, "test", "acme", "ada@example.com"); err != nil {
+	if err := members.Remove(ctx, rootKey, "acme", "ada@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	is(tenant.Organization{Tenant: "zeta", Name: "ZETA", Role: tenant.RoleViewer})

@@ -52,7 +52,7 @@ func RegisterMemberAPI(api *API, members *tenant.Members) {
 	list.Method, list.ID, list.Summary = http.MethodGet, "list-members", "List the people of a tenant"
 	put.Method, put.Path, put.ID, put.Summary, put.Status = http.MethodPut, path+"/{email}", "put-member", "Add a person to a tenant, or change their name and role",
 		http.StatusNoContent
-	put.Doc = "The tenant must have been given a plan. Its first member makes the schema that holds the tenant's own data."
+	put.Doc = "Nobody gives a role above their own, nor changes somebody whose role is; a tenant's own people keep an owner. The tenant must have been given a plan. Its first member makes the schema that holds the tenant's own data."
 	remove.Method, remove.Path, remove.ID, remove.Summary, remove.Status = http.MethodDelete, path+"/{email}", "remove-member", "Remove a person from a tenant",
 		http.StatusNoContent
 	list.Permission, put.Permission, remove.Permission = tenant.MayRead(tenant.ResourceMembers), tenant.MayUpdate(tenant.ResourceMembers), tenant.MayDelete(tenant.ResourceMembers)
@@ -76,10 +76,10 @@ func (a *memberAPI) list(ctx context.Context, in *membersIn) (*membersOut, error
 
 func (a *memberAPI) put(ctx context.Context, in *putMemberIn) (*struct{}, error) {
 	who, _ := tenant.IdentityFrom(ctx)
-	return nil, a.members.Put(ctx, who.Name, tenant.ID(in.Tenant), tenant.Member{Email: in.Email, Name: in.Body.Name, Role: in.Body.Role})
+	return nil, a.members.Put(ctx, who, tenant.ID(in.Tenant), tenant.Member{Email: in.Email, Name: in.Body.Name, Role: in.Body.Role})
 }
 
 func (a *memberAPI) remove(ctx context.Context, in *memberIn) (*struct{}, error) {
 	who, _ := tenant.IdentityFrom(ctx)
-	return nil, a.members.Remove(ctx, who.Name, tenant.ID(in.Tenant), in.Email)
+	return nil, a.members.Remove(ctx, who, tenant.ID(in.Tenant), in.Email)
 }

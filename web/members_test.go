@@ -44,7 +44,7 @@ func TestMemberAPI(t *testing.T) {
 	call(admin, http.MethodPut, "acme/members/Ada@example.com", `{"name":"Ada","role":"manager"}`, 204, "")
 	call(admin, http.MethodGet, "acme/members", "", 200, `"email":"ada@example.com","name":"Ada","role":"manager","added_by":"ops"`)
 	call(admin, http.MethodGet, "globex/members", "", 200, `{"members":[]}`)
-	call(admin, http.MethodPut, "globex/members/ada@example.com", `{"role":"manager"}`, 404, `there is no tenant \"globex\"`)
+	call(admin, http.MethodPut, "globex/members/ada@example.com", `{"role":"manager"}`, 404, `there is no such tenant`)
 	call(admin, http.MethodPut, "acme/members/ada@example.com", `{"role":"king"}`, 400, "role")
 	call(admin, http.MethodPut, "acme/members/ada", `{"role":"viewer"}`, 400, "email")
 	call(admin, http.MethodDelete, "globex/members/ada@example.com", "", 404, "")
