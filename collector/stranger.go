@@ -3,6 +3,7 @@ package collector
 import (
 	"container/list"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -148,6 +149,15 @@ func (s *Strangers) close(one *stranger, why interface{ Inc() }) {
 func (one *stranger) Close() error {
 	one.all.remove(one)
 	return one.Conn.Close()
+}
+
+// CloseWrite ends what is sent and lets the client finish: a server that answers before it has read a body does so, or the
+// client would meet a reset before it has read the answer.
+func (one *stranger) CloseWrite() error {
+	if tcp, ok := one.Conn.(interface{ CloseWrite() error }); ok {
+		return tcp.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // Read reads what comes. Exporters whose address has no scheme, or https, begin with a handshake of TLS: what they

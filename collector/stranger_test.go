@@ -101,6 +101,35 @@ func TestStrangersMustShowAKeyInTime(t *testing.T) {
 	known.ask("")
 }
 
+// A server ends what it sends and goes on reading, as it does over a connection of TCP.
+func TestStrangersMayFinish(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = NewStrangers(StrangerOptions{}).Listen(l)
+	t.Cleanup(func() { _ = l.Close() })
+	client := dialFrom(t, l.Addr().String(), "127.0.0.1")
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, ok := server.(interface{ CloseWrite() error })
+	if !ok {
+		t.Fatal("net/http would reset the connections of clients that still send")
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	client.wantClosed()
+	_, _ = client.Write([]byte("x"))
+	_ = client.Close()
+	if rest, err := io.ReadAll(server); err != nil || string(rest) != "x" {
+		t.Errorf("got %q, %v", rest, err)
+	}
+	_ = server.Close()
+}
+
 func TestClientsThatSpeakTLSAreNoticed(t *testing.T) {
 	to := strangersAt(t, StrangerOptions{})
 	before := strangerMetrics.tls.Get()

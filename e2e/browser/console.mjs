@@ -17,7 +17,7 @@ await serve(async ({ site, key, product, tenant, stricken, alert }) => {
     if (new URL(page.url()).pathname !== "/sign-in") problems.push(`a stranger is shown ${page.url()}`);
     await audit(page, "sign-in", problems);
     await page.getByLabel("API key").fill(key);
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in with the key" }).click();
     await page.waitForURL("**/tenants**");
     if (!page.url().includes(`product=${product}`)) problems.push(`signing in forgot where to go: ${page.url()}`);
 

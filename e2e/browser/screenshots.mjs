@@ -20,7 +20,7 @@ await serve(async (o) => {
     const page = await desk.newPage();
     await page.goto(`${o.console}/sign-in`);
     await page.getByLabel("API key").fill(o.key);
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in with the key" }).click();
     await page.waitForURL("**/tenants**");
     await shoot(page, "tenants");
     await page.goto(`${o.console}/tenants/${encodeURIComponent(o.tenant)}`);
