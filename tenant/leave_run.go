@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ func (d *Departures) Run(ctx context.Context) error {
 	}
 }
 
-// workAll takes every deletion that has something to do one step further, or as many as it can.
+// workAll takes every deletion that has something to do one step further, also when another cannot go on.
 func (d *Departures) workAll(ctx context.Context) error {
 	rows, err := d.pool.Query(ctx, `
 		SELECT id FROM control.deleted_tenants t
@@ -66,12 +67,16 @@ func (d *Departures) workAll(ctx context.Context) error {
 	if err != nil {
 		return postgres.Translate(err)
 	}
+	var failed []error
 	for _, id := range ids {
 		if err := d.exclusively(ctx, id, func() error { return d.work(ctx, id) }); err != nil {
-			return fmt.Errorf("cannot delete tenant %q: %w", id, err)
+			failed = append(failed, fmt.Errorf("cannot delete tenant %q: %w", id, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // exclusively runs f unless another process works on the tenant. The lock is gone with its session, and so with the process.
