@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,15 +24,24 @@ type Exports struct {
 	pool    *pgxpool.Pool
 	ch      *clickhouse.HTTP
 	version string
+	limit   time.Duration // maxExportTime
 	places  chan struct{}
+
+	mu      sync.Mutex
+	running map[ID]bool
 }
 
-// maxExports is how many run at once in a process: each reads as much as ClickHouse gives.
-const maxExports = 2
+const (
+	// maxExports is how many run at once in a process, each of another tenant: each reads as much as ClickHouse gives.
+	maxExports = 2
+	// maxExportTime bounds an export, however slowly it is read: it has one of the places and, while it reads PostgreSQL, a snapshot
+	// that keeps vacuum from what is dead since.
+	maxExportTime = 2 * time.Hour
+)
 
 // NewExports returns the exports of two databases by this version of headroom.
 func NewExports(pool *pgxpool.Pool, ch *clickhouse.HTTP, version string) *Exports {
-	return &Exports{pool, ch, version, make(chan struct{}, maxExports)}
+	return &Exports{pool: pool, ch: ch, version: version, limit: maxExportTime, places: make(chan struct{}, maxExports), running: make(map[ID]bool)}
 }
 
 // exportNotes explain an archive to who opens it.
@@ -57,26 +67,67 @@ func (e *Exports) Begin(ctx context.Context, id ID) (write func(w io.Writer) err
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "ClickHouse does not answer")
 	}
-	select {
-	case e.places <- struct{}{}:
-	default:
-		return nil, &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Minute, Message: "other exports are running"}
+	if err := e.take(id); err != nil {
+		return nil, err
 	}
 	return func(w io.Writer) error {
-		defer func() { <-e.places }()
-		return e.write(ctx, id, held, w)
+		defer e.give(id)
+		ctx, cancel := context.WithTimeoutCause(ctx, e.limit, fault.New(fault.Unavailable, "the export took longer than %s", e.limit))
+		defer cancel()
+		err := e.write(ctx, id, held, bounded{ctx, w})
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
+			return cause
+		}
+		return err
 	}, nil
 }
 
+// take gets a place for an export of the tenant.
+func (e *Exports) take(id ID) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running[id] {
+		return &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Minute, Message: "another export of this tenant is running"}
+	}
+	select {
+	case e.places <- struct{}{}:
+	default:
+		return &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Minute, Message: "other exports are running"}
+	}
+	e.running[id] = true
+	return nil
+}
+
+func (e *Exports) give(id ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, id)
+	<-e.places
+}
+
+// bounded writes until its context ends. It does not end a Write: who passes w on bounds that.
+type bounded struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (b bounded) Write(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.w.Write(p)
+}
+
 func (e *Exports) write(ctx context.Context, id ID, held []holding, w io.Writer) error {
-	return postgres.InTenantSnapshot(ctx, e.pool, id, func(tx pgx.Tx) error {
+	var a *archive
+	err := postgres.InTenantSnapshot(ctx, e.pool, id, func(tx pgx.Tx) error {
 		m := Manifest{Format: ExportFormat, Tenant: id, Headroom: e.version, Notes: exportNotes}
 		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&m.At); err != nil {
 			return err
 		}
 		m.At = m.At.UTC().Truncate(time.Millisecond)
-		a, err := newArchive(w, m)
-		if err != nil {
+		var err error
+		if a, err = newArchive(w, m); err != nil {
 			return err
 		}
 		control, err := postgresHoldings(ctx, tx, id)
@@ -88,13 +139,18 @@ func (e *Exports) write(ctx context.Context, id ID, held []holding, w io.Writer)
 				return fmt.Errorf("cannot export %s: %w", &control[i], err)
 			}
 		}
-		for i := range held {
-			if err := e.exportClickHouse(ctx, id, &held[i], a); err != nil {
-				return fmt.Errorf("cannot export %s: %w", &held[i], err)
-			}
-		}
-		return a.close()
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	// The snapshot has ended by now: ClickHouse has the most, and needs only its instant.
+	for i := range held {
+		if err := e.exportClickHouse(ctx, id, &held[i], a); err != nil {
+			return fmt.Errorf("cannot export %s: %w", &held[i], err)
+		}
+	}
+	return a.close()
 }
 
 // auditHidden are columns of the audit log that a tenant does not read: the words by which the operator finds an entry name its

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/klauspost/compress/zstd"
@@ -111,3 +112,49 @@ func TestExportKeepsToTheWall(t *testing.T) {
 		t.Errorf("got %v, want NotFound", err)
 	}
 }
+
+// TestExportsHaveBounds lets a tenant have one of the places only, an export take so long only, and its snapshot end before the most is
+// written.
+func TestExportsHaveBounds(t *testing.T) {
+	t.Parallel()
+	l := newLeaving(t)
+	l.create(t, "acme")
+	l.create(t, "zeta")
+	e := NewExports(l.pg.Pool, l.ch, "test")
+	begin := func(id ID) func(io.Writer) error {
+		t.Helper()
+		write, err := e.Begin(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return write
+	}
+	first := begin("acme")
+	if _, err := e.Begin(t.Context(), "acme"); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a second of the tenant: got %v, want Unavailable", err)
+	}
+	other := begin("zeta")
+	if err := first(writerFunc(func(b []byte) (int, error) {
+		if n := l.count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`); n != 0 {
+			t.Errorf("%d snapshots are open while it is written", n)
+		}
+		return len(b), nil
+	})); err != nil {
+		t.Error(err)
+	}
+
+	e.limit = time.Nanosecond
+	if err := other(io.Discard); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "took longer than 1ns") {
+		t.Errorf("beyond its time: got %v, want Unavailable", err)
+	}
+	e.limit = time.Minute
+	for _, id := range []ID{"acme", "zeta"} { // the places are there again
+		if err := begin(id)(io.Discard); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -54,7 +54,7 @@ func RegisterLeaveAPI(api *API, a LeaveAPI) {
 		Permission: tenant.MayCreate(tenant.ResourceExports),
 		Summary:    "Export everything that is stored of a tenant",
 		Doc: "A tar file compressed with zstd, as it is read: NDJSON for each table of both databases, then a manifest and checksums. One that ends " +
-			"without them is incomplete. Secrets are left out. At most two run at a time.",
+			"without them is incomplete. Secrets are left out. At most two run at a time, one of a tenant; each ends after two hours, and when nothing is read for a minute.",
 	}, a.export)
 }
 
