@@ -235,13 +235,20 @@ func TestOneOfFiftyTenantsLeaves(t *testing.T) {
 	s.awaitStored(ch, "the first requests")
 
 	wanted := s.sent[gone]
-	// The others go on while it is exported and deleted.
+	// The others go on while it is exported and deleted, at a pace that leaves the deletion some of two busy cores.
 	pushing, quiet := context.WithCancel(t.Context())
 	var pushers sync.WaitGroup
+	pace := func() {
+		select {
+		case <-pushing.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 	for range 2 {
 		pushers.Go(func() {
 			for pushing.Err() == nil {
 				s.push(pushing, gone, 1, others...)
+				pace()
 			}
 		})
 	}
@@ -255,6 +262,7 @@ func TestOneOfFiftyTenantsLeaves(t *testing.T) {
 	pushers.Go(func() {
 		for pushing.Err() == nil {
 			s.push(pushing, gone, 1, gone, "tenant-08")
+			pace()
 		}
 	})
 	s.api(http.MethodDelete, "/tenants/"+gone, "", 400, nil)

@@ -55,7 +55,7 @@ func start(t *testing.T, o app.Options) (out *output, stop func() error) {
 // eventually waits for f, which says what is missing yet.
 func eventually(t *testing.T, what string, f func() string) {
 	t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(3 * time.Minute) // whole programs on two busy cores, with -race
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
