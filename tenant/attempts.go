@@ -27,14 +27,19 @@ type AttemptLimits struct {
 	// Account bounds what all addresses together may try that the account has not signed in from lately. So many
 	// addresses cannot guess faster than this, nor keep a person out where they usually are.
 	Account AttemptLimit
+	// Provider bounds how often one address may set out to the OpenID provider: anybody's page can send a browser there, which
+	// must not use up the tries of those who have a password or a key.
+	Provider AttemptLimit
 }
 
 // DefaultAttemptLimits allow one address 20 tries and then 10 a minute, and one account 5 from each address and then one
-// every 30 seconds.
+// every 30 seconds; to the provider 60, and then one every 2 seconds.
 var DefaultAttemptLimits = AttemptLimits{
 	Address: AttemptLimit{20, 6 * time.Second},
 	Pair:    AttemptLimit{5, 30 * time.Second},
 	Account: AttemptLimit{50, 12 * time.Second},
+
+	Provider: AttemptLimit{60, 2 * time.Second},
 }
 
 // refusedAttempts counts tries that were refused before anything was looked at, by which limit.
@@ -42,6 +47,8 @@ var refusedAttempts = map[string]*metrics.Counter{
 	"address": metrics.NewCounter(`headroom_refused_sign_ins_total{reason="address"}`),
 	"pair":    metrics.NewCounter(`headroom_refused_sign_ins_total{reason="pair"}`),
 	"account": metrics.NewCounter(`headroom_refused_sign_ins_total{reason="account"}`),
+
+	"provider": metrics.NewCounter(`headroom_refused_sign_ins_total{reason="provider"}`),
 }
 
 // Attempts counts tries to sign in, in PostgreSQL, so that they count on all instances together. An account is
@@ -89,10 +96,26 @@ func (a *Attempts) Begin(ctx context.Context, account string) (*Attempt, error) 
 	return t, nil
 }
 
+// BeginProvider takes a try to go to the OpenID provider. The error is that of Begin.
+func (a *Attempts) BeginProvider(ctx context.Context) (*Attempt, error) {
+	t := &Attempt{a: a}
+	return t, t.take(ctx, "provider", a.limits.Provider, network(OriginFrom(ctx).Address))
+}
+
+// ReturnProvider gives a try to go to the provider back: somebody has come back to the same address, and was let in.
+func (a *Attempts) ReturnProvider(ctx context.Context) {
+	(&Attempt{a, [][]byte{bucketOf("provider", network(OriginFrom(ctx).Address))}, []time.Duration{a.limits.Provider.Every}}).GiveBack(ctx)
+}
+
+func bucketOf(kind string, of ...string) []byte {
+	hash := sha256.Sum256([]byte(kind + "\x00" + strings.Join(of, "\x00")))
+	return hash[:]
+}
+
 // take takes one try from a bucket. A bucket is the moment at which all its tries are there again, which each try moves on
 // (GCRA): one statement looks and takes, so that tries side by side cannot take more.
 func (t *Attempt) take(ctx context.Context, kind string, l AttemptLimit, of ...string) error {
-	hash := sha256.Sum256([]byte(kind + "\x00" + strings.Join(of, "\x00")))
+	bucket := bucketOf(kind, of...)
 	var wait time.Duration
 	err := t.a.pool.QueryRow(ctx, `
 		WITH taken AS (
@@ -102,7 +125,7 @@ func (t *Attempt) take(ctx context.Context, kind string, l AttemptLimit, of ...s
 			RETURNING full_at)
 		SELECT CASE WHEN EXISTS (SELECT FROM taken) THEN '0'::interval
 			ELSE coalesce((SELECT full_at - now() - $2::interval * ($3::integer - 1) FROM control.sign_in_attempts WHERE bucket = $1), $2::interval) END`,
-		hash[:], l.Every, l.Burst).Scan(&wait)
+		bucket, l.Every, l.Burst).Scan(&wait)
 	if err != nil {
 		return postgres.Translate(fmt.Errorf("cannot count an attempt to sign in: %w", err))
 	}
@@ -112,7 +135,7 @@ func (t *Attempt) take(ctx context.Context, kind string, l AttemptLimit, of ...s
 		wait = max(wait.Truncate(time.Second)+time.Second, time.Second)
 		return &fault.Error{Kind: fault.Unavailable, RetryAfter: wait, Err: ErrTooManyAttempts, Message: fmt.Sprintf("too many attempts to sign in: try again in %s", wait)}
 	}
-	t.buckets, t.costs = append(t.buckets, hash[:]), append(t.costs, l.Every)
+	t.buckets, t.costs = append(t.buckets, bucket), append(t.costs, l.Every)
 	return nil
 }
 

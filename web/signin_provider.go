@@ -22,13 +22,15 @@ func (a *Auth) BeginProvider(w http.ResponseWriter, r *http.Request, next string
 	if a.Provider == nil {
 		return "", fault.New(fault.NotFound, "no sign-in service is set up here")
 	}
-	// Each try leaves a row for ten minutes. It is given back when the person comes back.
-	if _, err := a.Attempts.Begin(r.Context(), ""); err != nil {
+	// Each try leaves a row for ten minutes. It is given back when the person comes back and is let in.
+	try, err := a.Attempts.BeginProvider(r.Context())
+	if err != nil {
 		return "", err
 	}
 	s := newSignInSecrets()
 	to, err := a.Provider.address(r.Context(), s)
 	if err != nil {
+		try.GiveBack(r.Context())
 		return "", err
 	}
 	expires := time.Now().Add(providerLifetime)
@@ -82,6 +84,7 @@ func (a *Auth) EndProvider(w http.ResponseWriter, r *http.Request) (next string,
 	if err != nil {
 		return next, err
 	}
+	a.Attempts.ReturnProvider(r.Context())
 	return next, a.startFor(w, r, user, "provider")
 }
 
