@@ -31,6 +31,8 @@ type User struct {
 	CreatedBy    string
 	DisabledAt   *time.Time
 	LastSignInAt *time.Time
+
+	password string `db:"-"` // as stored, of one whom ByPassword has let in
 }
 
 // Where a role comes from.
@@ -103,9 +105,13 @@ func queryUsers(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]User
 	return list, nil
 }
 
-// lockUser returns the user for a change. The error is NotFound when there is none.
+// lockUser returns the user for a change. The error is NotFound when there is none. The user is locked by a statement of its
+// own: one that waited would read the role from before the change that it waited for.
 func lockUser(ctx context.Context, tx pgx.Tx, id int64) (User, error) {
-	list, err := queryUsers(ctx, tx, selectUsers+` WHERE u.id = $1 FOR UPDATE OF u`, id)
+	if _, err := tx.Exec(ctx, `SELECT FROM control.users WHERE id = $1 FOR UPDATE`, id); err != nil {
+		return User{}, fmt.Errorf("cannot lock user %d: %w", id, err)
+	}
+	list, err := queryUsers(ctx, tx, selectUsers+` WHERE u.id = $1`, id)
 	switch {
 	case err != nil:
 		return User{}, err
@@ -303,9 +309,10 @@ func setGrant(ctx context.Context, tx pgx.Tx, id int64, r Role, branch int64, so
 	return nil
 }
 
-// lockOwners lets one change at a time in of those that may leave no owner.
+// lockOwners lets one change at a time in of those that may leave no owner. It locks no row: whoever holds a user's row may
+// go on to their role, and never waits for this.
 func lockOwners(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, `SELECT FROM control.grants WHERE role = 'owner' ORDER BY user_id FOR UPDATE`); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('headroom.owners', 0))`); err != nil {
 		return fmt.Errorf("cannot lock the owners: %w", err)
 	}
 	return nil

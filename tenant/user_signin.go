@@ -37,6 +37,7 @@ func (u *Users) ByPassword(ctx context.Context, email, password string) (User, e
 	if !ok {
 		return User{}, errWrongPassword
 	}
+	verified := hash
 	if stale {
 		if hash, err = hashPassword(ctx, password); err != nil {
 			return User{}, err
@@ -47,6 +48,10 @@ func (u *Users) ByPassword(ctx context.Context, email, password string) (User, e
 		if user, err = lockUser(ctx, tx, id); err != nil {
 			return err
 		}
+		// The password may be another since it was read: verifying it waits for its turn.
+		if err := user.checkStill(ctx, tx, verified); err != nil {
+			return err
+		}
 		if user.DisabledAt != nil {
 			return errDisabled
 		}
@@ -55,9 +60,39 @@ func (u *Users) ByPassword(ctx context.Context, email, password string) (User, e
 				return fmt.Errorf("cannot store the password of user %d anew: %w", id, err)
 			}
 		}
+		user.password = hash
 		return noteSignIn(ctx, tx, user, "password")
 	})
 	return user, err
+}
+
+// CheckStill returns why a session of the user must not begin any more: they are disabled or deleted, or have another password
+// since ByPassword let them in. Until the transaction ends nobody can change that, and who does then finds the session to end.
+func (u *User) CheckStill(ctx context.Context, tx pgx.Tx) error {
+	now, err := lockUser(ctx, tx, u.ID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return errWrongPassword
+	case err != nil:
+		return err
+	case now.DisabledAt != nil:
+		return errDisabled
+	case u.password == "":
+		return nil
+	}
+	return now.checkStill(ctx, tx, u.password)
+}
+
+// checkStill checks that the locked user still has the stored password.
+func (u *User) checkStill(ctx context.Context, tx pgx.Tx, stored string) error {
+	var same bool
+	if err := tx.QueryRow(ctx, `SELECT coalesce(password, '') = $2 FROM control.users WHERE id = $1`, u.ID, stored).Scan(&same); err != nil {
+		return fmt.Errorf("cannot read the password of user %d: %w", u.ID, err)
+	}
+	if !same {
+		return errWrongPassword
+	}
+	return nil
 }
 
 var errDisabled = fault.New(fault.Forbidden, "your account is disabled: ask who runs headroom")

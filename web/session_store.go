@@ -176,6 +176,7 @@ type newSession struct {
 	tenant        tenant.ID
 	method        string
 	identity      tenant.Identity
+	check         func(ctx context.Context, tx pgx.Tx) error // that it may begin still; nil for a key
 }
 
 // start begins a session under a token of its own, ends the one that the browser had, and sets the cookie.
@@ -183,6 +184,11 @@ func (a *Auth) start(w http.ResponseWriter, r *http.Request, n newSession) error
 	ctx, token, expires := postgres.OwnWork(r.Context()), randomToken(), time.Now().Add(a.SessionLifetime)
 	from := tenant.OriginFrom(ctx)
 	err := postgres.AcrossTenants(ctx, a.Pool, func(tx pgx.Tx) error {
+		if n.check != nil {
+			if err := n.check(ctx, tx); err != nil {
+				return err
+			}
+		}
 		// Whoever signs in sweeps up what has expired: there is no other work to hang this on.
 		if _, err := tx.Exec(ctx, `DELETE FROM control.sessions WHERE expires_at < now() OR seen_at < now() - $1::interval`, a.SessionIdle); err != nil {
 			return fmt.Errorf("cannot delete expired sessions: %w", err)

@@ -2,8 +2,11 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/postgres"
@@ -53,19 +56,21 @@ func (a *Auth) startFor(w http.ResponseWriter, r *http.Request, user tenant.User
 	if len(all) == 0 {
 		return fault.New(fault.Forbidden, "%s has no role here: ask who runs headroom for one", user.Email)
 	}
-	return a.startIn(w, r, user.ID, all[0], user.Branch, method)
+	return a.startIn(w, r, user, all[0], method, user.CheckStill)
 }
 
-func (a *Auth) startIn(w http.ResponseWriter, r *http.Request, userID int64, o tenant.Organization, branch int64, method string) error {
-	who := tenant.Identity{UserID: userID, Role: o.Role, Tenant: o.Tenant}
-	if o.Tenant == tenant.Untagged && branch != 0 {
-		b, err := a.branch(r.Context(), branch)
+func (a *Auth) startIn(w http.ResponseWriter, r *http.Request, user tenant.User, o tenant.Organization, method string,
+	check func(context.Context, pgx.Tx) error,
+) error {
+	who := tenant.Identity{UserID: user.ID, Role: o.Role, Tenant: o.Tenant}
+	if o.Tenant == tenant.Untagged && user.Branch != 0 {
+		b, err := a.branch(postgres.OwnWork(r.Context()), user.Branch) // who comes from a tenant's session is still confined to it
 		if err != nil {
 			return err
 		}
 		who.Branch = b
 	}
-	return a.start(w, r, newSession{userID: userID, tenant: o.Tenant, method: method, identity: who})
+	return a.start(w, r, newSession{userID: user.ID, check: check, tenant: o.Tenant, method: method, identity: who})
 }
 
 // Organizations returns those that whose session this is may act in; none for a key.
@@ -89,7 +94,17 @@ func (a *Auth) Switch(w http.ResponseWriter, r *http.Request, s *Session, to ten
 			if err != nil {
 				return err
 			}
-			return a.startIn(w, r, user.ID, o, user.Branch, s.Method)
+			return a.startIn(w, r, user, o, s.Method, func(ctx context.Context, tx pgx.Tx) error {
+				if err := user.CheckStill(ctx, tx); err != nil {
+					return err
+				}
+				var found int64 // a session that has ended meanwhile, as with another password, goes on in none
+				err := tx.QueryRow(ctx, `SELECT id FROM control.sessions WHERE id = $1`, s.ID).Scan(&found)
+				if errors.Is(err, pgx.ErrNoRows) {
+					return fault.New(fault.Unauthenticated, "the session has ended: sign in again")
+				}
+				return err
+			})
 		}
 	}
 	return fault.New(fault.NotFound, "there is no such organization")
