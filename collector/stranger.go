@@ -14,8 +14,8 @@ import (
 
 // StrangerOptions bound connections on which no request with a valid API key has come yet.
 type StrangerOptions struct {
-	Max        int           // in all; 1,000
-	PerAddress int           // of one address, of IPv6 of a network of 64 bits; 250
+	Max        int           // in all; 2,000
+	PerAddress int           // of one address, of IPv6 of a network of 64 bits; 1,500: a thousand clients behind one address may come at once
 	Timeout    time.Duration // until the first such request; 1 minute
 	Logger     *slog.Logger  // slog.Default()
 }
@@ -37,8 +37,8 @@ type Strangers struct {
 
 // NewStrangers returns what holds nobody yet.
 func NewStrangers(o StrangerOptions) *Strangers {
-	setDefault(&o.Max, 1000)
-	setDefault(&o.PerAddress, 250)
+	setDefault(&o.Max, 2000)
+	setDefault(&o.PerAddress, 1500)
 	setDefault(&o.Timeout, time.Minute)
 	setDefault(&o.Logger, slog.Default())
 	return &Strangers{opts: o, of: make(map[netip.Addr]*list.List)}

@@ -35,8 +35,8 @@ type serverFlags struct {
 	MaxSpoolAge    time.Duration `help:"Age of what waits for ClickHouse in the spool, beyond which ingest answers 503, such as 6h. Default: no limit."`
 	KeepQuarantine time.Duration `help:"After how long files that were put aside are removed, such as 720h. Default: never."`
 
-	MaxStrangers           int           `help:"Most connections for telemetry that have shown no valid API key; beyond it the oldest are closed. Default: 1000."`
-	MaxStrangersPerAddress int           `help:"The same of one address, or network of IPv6. Default: 250."`
+	MaxStrangers           int           `help:"Most connections for telemetry that have shown no valid API key; beyond it the oldest are closed. Default: 2000."`
+	MaxStrangersPerAddress int           `help:"The same of one address, or network of IPv6. Default: 1500."`
 	StrangerTimeout        time.Duration `help:"How long such a connection may be open. Default: 1m."`
 
 	Quota []string `help:"What a tenant or API key may send, such as starter.spans-per-second=10000. May be repeated." sep:"," placeholder:"WHOM.NAME=VALUE"`
