@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
@@ -51,14 +52,14 @@ func runPostgres(args []string) error {
 	if err != nil {
 		return err
 	}
-	signal, err := strconv.Atoi(args[2])
+	onParentDeath, err := strconv.Atoi(args[2])
 	if err != nil {
 		return err
 	}
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, childEnv+"=") || strings.HasPrefix(s, parentEnv+"=")
 	})
-	return becomePostgres(capability, syscall.Signal(signal), args[3:], env)
+	return becomePostgres(capability, syscall.Signal(onParentDeath), args[3:], env)
 }
 
 // The ClickHouse child's arguments after argv[0]: the library, the file that only one server may hold, and the
@@ -80,6 +81,9 @@ func runClickHouse(args []string) error {
 	if err := lockEngine(args[childLockFile]); err != nil {
 		return err
 	}
+	// The engine's threads are none that Go knows, and for a signal there that nobody asked for Go restores what the system
+	// does by default. For SIGPIPE that is to end the process: a client that resets its connection would end the server.
+	signal.Ignore(syscall.SIGPIPE)
 	lib, err := purego.Dlopen(args[childLibrary], purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return fmt.Errorf("cannot load the ClickHouse library: %w: run `make engines`", err)

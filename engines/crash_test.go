@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,4 +178,24 @@ func testExecutable(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// A client that goes while the server writes to it makes a signal that by default ends the process: seen once in some
+// hundred thousand connections, so what is looked at is the kernel's mask of what is ignored.
+func TestBrokenConnectionDoesNotEndClickHouse(t *testing.T) {
+	t.Parallel()
+	e := startEngines(t, testOptions(t, t.TempDir()))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.ClickHousePID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "SigIgn:")
+	line, _, _ := strings.Cut(rest, "\n")
+	ignored, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ignored&(1<<(syscall.SIGPIPE-1)) == 0 {
+		t.Errorf("SIGPIPE is not ignored: the mask is %x", ignored)
+	}
 }
