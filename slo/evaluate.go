@@ -7,36 +7,51 @@ import (
 	"github.com/nexis-limited/headroom/tenant"
 )
 
-// windowCounts are the requests of one tenant, or of all together, in each of several windows that end now.
-type windowCounts map[time.Duration]Counts
-
-// windowsOf returns the distinct windows that evaluating the definitions takes, from the shortest up.
-func windowsOf(defs []Definition) []time.Duration {
-	var all []time.Duration
-	for i := range defs {
-		all = append(all, defs[i].Window)
-		for _, w := range defs[i].Policy.Windows {
-			all = append(all, w.Long, w.Short)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+// windows are where the windows of a definition begin, for all tenants at the same moment.
+type windows struct {
+	budget time.Time
+	pairs  []windowPair // as in the policy
 }
 
-// evaluate returns how an SLO stands for a tenant whose target is target. It does no I/O and needs counts for windowsOf
-// the definition.
-func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, now time.Time) Status {
+type windowPair struct{ long, short time.Time }
+
+// windowsAt returns where the definition's windows begin that end now.
+func (d *Definition) windowsAt(now time.Time) windows {
+	end := endOf(now)
+	w := windows{budget: startOf(end, d.Window), pairs: make([]windowPair, len(d.Policy.Windows))}
+	for i, p := range d.Policy.Windows {
+		w.pairs[i] = windowPair{startOf(end, p.Long), startOf(end, p.Short)}
+	}
+	return w
+}
+
+// startsOf returns where all windows begin that evaluating the definitions takes.
+func startsOf(defs []Definition, now time.Time) []time.Time {
+	var all []time.Time
+	for i := range defs {
+		w := defs[i].windowsAt(now)
+		all = append(all, w.budget)
+		for _, p := range w.pairs {
+			all = append(all, p.long, p.short)
+		}
+	}
+	return all
+}
+
+// evaluate returns how an SLO stands for a tenant whose target is target. It does no I/O. The windows are d's at now, and
+// the counts are for them.
+func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, at windows, now time.Time) Status {
 	s := Status{
 		SLO: d.Name, Revision: d.Revision, Title: d.Title, Product: d.Selector.Product, Tenant: t, Target: target,
-		Window: d.Window, Counts: counts[d.Window], At: now,
+		Window: d.Window, Counts: counts.since(at.budget), At: now,
 	}
 	s.ErrorBudgetRemaining = errorBudgetRemaining(s.Counts, target)
 	s.BurnRates = make([]BurnRate, 0, len(d.Policy.Windows))
-	for _, w := range d.Policy.Windows {
-		s.BurnRates = append(s.BurnRates, evaluatePair(w, d.Policy.Confidence, target, counts))
+	for i, w := range d.Policy.Windows {
+		s.BurnRates = append(s.BurnRates, evaluatePair(w, d.Policy.Confidence, target, counts.since(at.pairs[i].long), counts.since(at.pairs[i].short)))
 	}
 	s.ExhaustsAt = exhaustsAt(&s, now)
-	s.State = stateOf(&s, counts)
+	s.State = stateOf(&s)
 	return s
 }
 
@@ -48,8 +63,8 @@ const minFailures = 2
 // evaluatePair decides whether one pair of windows fires: the lower bound of the error ratio is over the factor in the
 // long window, so that there is evidence, and the ratio itself is in the short one, so that it goes on now. Without a
 // confidence the ratio alone counts in both.
-func evaluatePair(w BurnWindow, confidence float64, target PPM, counts windowCounts) BurnRate {
-	b := BurnRate{BurnWindow: w, LongCounts: counts[w.Long], ShortCounts: counts[w.Short], target: target, confidence: confidence}
+func evaluatePair(w BurnWindow, confidence float64, target PPM, long, short Counts) BurnRate {
+	b := BurnRate{BurnWindow: w, LongCounts: long, ShortCounts: short, target: target, confidence: confidence}
 	b.LongRate = burnRate(b.LongCounts.ErrorRatio(), target)
 	b.ShortRate = burnRate(b.ShortCounts.ErrorRatio(), target)
 	// The bound is never above the ratio, and the ratio is quickly found.
@@ -67,11 +82,13 @@ func (b *BurnRate) watching() bool {
 
 // stateOf returns the worst state that holds. An SLO whose shortest long window saw no request has no data, unless its
 // budget is known to be gone.
-func stateOf(s *Status, counts windowCounts) State {
-	state, lately := StateOK, s.Window
+func stateOf(s *Status) State {
+	state, lately, shortest := StateOK, s.Counts, s.Window
 	for i := range s.BurnRates {
 		b := &s.BurnRates[i]
-		lately = min(lately, b.Long)
+		if b.Long < shortest {
+			lately, shortest = b.LongCounts, b.Long
+		}
 		switch {
 		case b.Firing && b.Severity == Page:
 			return StatePage
@@ -88,7 +105,7 @@ func stateOf(s *Status, counts windowCounts) State {
 		return StateTicket
 	case s.ErrorBudgetRemaining <= 0:
 		return StateExhausted
-	case counts[lately].Total == 0:
+	case lately.Total == 0:
 		return StateNoData
 	}
 	return state
@@ -125,20 +142,18 @@ func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, targets
 	s := &Snapshot{At: now, SLOs: defs, byTenant: map[tenant.ID][]*Status{}}
 	for i := range defs {
 		d := &defs[i]
+		at := d.windowsAt(now)
 		fleet := windowCounts{}
 		tenants := make([]tenant.ID, 0, len(counts[i]))
 		for t, windows := range counts[i] {
 			tenants = append(tenants, t)
-			for w, c := range windows {
-				sum := fleet[w]
-				fleet[w] = Counts{Good: sum.Good + c.Good, Total: sum.Total + c.Total}
-			}
+			fleet.add(windows.starts, windows.counts)
 		}
 		slices.Sort(tenants)
 		for _, t := range tenants {
-			s.Statuses = append(s.Statuses, evaluate(d, t, targets.of(d, t), counts[i][t], now))
+			s.Statuses = append(s.Statuses, evaluate(d, t, targets.of(d, t), counts[i][t], at, now))
 		}
-		s.Fleet = append(s.Fleet, evaluate(d, tenant.Untagged, d.Target, fleet, now))
+		s.Fleet = append(s.Fleet, evaluate(d, tenant.Untagged, d.Target, fleet, at, now))
 	}
 	for i := range s.Statuses { // after all appends: the pointers are into the final array
 		st := &s.Statuses[i]

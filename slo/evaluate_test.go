@@ -2,6 +2,7 @@ package slo
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,17 +54,26 @@ func TestLowestTarget(t *testing.T) {
 	})
 }
 
+// countsBy returns counts for an SLO's windows, asked for from the shortest up: the i-th began at start.
+func countsBy(d *Definition, now time.Time, f func(i int, start time.Time) Counts) windowCounts {
+	w := windowCounts{starts: newReadPlan(now, startsOf([]Definition{*d}, now)).starts}
+	w.counts = make([]Counts, len(w.starts))
+	for i := range w.starts {
+		last := len(w.starts) - 1 - i
+		w.counts[last] = f(i, w.starts[last])
+	}
+	return w
+}
+
 // drawCounts returns counts for an SLO's windows in which a longer window holds what a shorter one does.
-func drawCounts(t *rapid.T, d *Definition) windowCounts {
-	counts := windowCounts{}
+func drawCounts(t *rapid.T, d *Definition, now time.Time) windowCounts {
 	var sum Counts
-	for _, w := range windowsOf([]Definition{*d}) {
+	return countsBy(d, now, func(int, time.Time) Counts {
 		total := rapid.Uint64Range(0, 100_000).Draw(t, "total")
 		bad := min(total, rapid.Uint64Range(0, 1000).Draw(t, "bad"))
 		sum.Total, sum.Good = sum.Total+total, sum.Good+total-bad
-		counts[w] = sum
-	}
-	return counts
+		return sum
+	})
 }
 
 func TestEvaluateProperties(t *testing.T) {
@@ -73,15 +83,15 @@ func TestEvaluateProperties(t *testing.T) {
 			Name: "pay", Window: 30 * day, Target: PPM(rapid.IntRange(940_000, 999_999).Draw(t, "target")),
 			Policy: Policy{Windows: DefaultWindows(30 * day), Confidence: 0.99},
 		}
-		counts := drawCounts(t, d)
-		s := evaluate(d, "acme", d.Target, counts, now)
+		counts := drawCounts(t, d, now)
+		s := evaluate(d, "acme", d.Target, counts, d.windowsAt(now), now)
 		// More failures, of the same requests: the budget shrinks, rates rise, and what fires goes on firing.
-		worse := windowCounts{}
+		worse := windowCounts{starts: counts.starts, counts: slices.Clone(counts.counts)}
 		n := rapid.Uint64Range(1, 1000).Draw(t, "more")
-		for w, c := range counts {
-			worse[w] = Counts{Good: c.Good - min(c.Good, n), Total: c.Total}
+		for i := range worse.counts {
+			worse.counts[i].Good -= min(worse.counts[i].Good, n)
 		}
-		s2 := evaluate(d, "acme", d.Target, worse, now)
+		s2 := evaluate(d, "acme", d.Target, worse, d.windowsAt(now), now)
 		if s2.ErrorBudgetRemaining > s.ErrorBudgetRemaining {
 			t.Fatalf("budget rose from %v to %v with %d more failures", s.ErrorBudgetRemaining, s2.ErrorBudgetRemaining, n)
 		}
@@ -116,15 +126,9 @@ func TestObserve(t *testing.T) {
 	// f gives the counts by window, from 5m to 30d, as bad of total.
 	f := func(name string, firing []alerting.Severity, page, ticket bool, badOfTotal ...Counts) {
 		t.Helper()
-		counts := windowCounts{}
-		for i, w := range windowsOf([]Definition{d}) {
-			if i < len(badOfTotal) {
-				counts[w] = badOfTotal[i]
-			} else {
-				counts[w] = badOfTotal[len(badOfTotal)-1]
-			}
-		}
-		s := newSnapshot([]Definition{d}, []map[tenant.ID]windowCounts{{acme: counts}}, targets{}, time.Now())
+		now := time.Now()
+		counts := countsBy(&d, now, func(i int, _ time.Time) Counts { return badOfTotal[min(i, len(badOfTotal)-1)] })
+		s := newSnapshot([]Definition{d}, []map[tenant.ID]windowCounts{{acme: counts}}, targets{}, now)
 		o := observe(s)
 		var got []alerting.Severity
 		for _, c := range o.Firing {
@@ -155,18 +159,17 @@ func TestObserve(t *testing.T) {
 // A tenant that sends no more while others do has left; nothing is known when all are silent or counting began lately.
 func TestHasLeft(t *testing.T) {
 	d := Definition{Name: "pay", Target: 999_000, Window: 30 * day, Policy: Policy{Windows: DefaultWindows(30 * day), Confidence: 0.99}}
+	now := time.Now()
 	at := func(last time.Duration) windowCounts { // a hundred requests of which the last came so long ago
-		counts := windowCounts{}
-		for _, w := range windowsOf([]Definition{d}) {
-			if w > last {
-				counts[w] = Counts{Good: 50, Total: 100}
+		return countsBy(&d, now, func(_ int, start time.Time) Counts {
+			if start.Before(startOf(endOf(now), last)) {
+				return Counts{Good: 50, Total: 100}
 			}
-		}
-		return counts
+			return Counts{}
+		})
 	}
 	f := func(name string, silent, others, applied time.Duration, page, ticket bool) {
 		t.Helper()
-		now := time.Now()
 		def := d
 		def.AppliedAt = now.Add(-applied)
 		counts := map[tenant.ID]windowCounts{"other": at(others)}

@@ -10,6 +10,7 @@ import (
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/nexis-limited/headroom/clickhouse"
@@ -146,32 +147,55 @@ func (r *Reader) counts(ctx context.Context, defs []Definition, now time.Time, o
 	if len(defs) == 0 {
 		return out, nil
 	}
-	place := make(map[string]int, len(defs))
+	type key struct {
+		slo      string
+		revision uint32
+	}
+	place := make(map[key]int, len(defs))
 	for i := range defs {
-		place[defs[i].Name] = i
+		place[key{defs[i].Name, defs[i].SLIRevision}] = i
 		out[i] = map[tenant.ID]windowCounts{}
 	}
-	plan := newReadPlan(now, windowsOf(defs))
-	rows, err := r.o.ClickHouse.Query(ctx, plan.sql(defs, oneTenant))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+	plan := newReadPlan(now, startsOf(defs, now))
+	var mu sync.Mutex // guards out
+	g, ctx := errgroup.WithContext(ctx)
+	for _, tier := range plan.tiers() {
+		g.Go(func() error {
+			rows, err := r.o.ClickHouse.Query(ctx, plan.sql(tier, defs, oneTenant))
+			if err != nil {
+				return fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+			}
+			defer func() { _ = rows.Close() }()
+			var (
+				k      key
+				id     string
+				counts = make([]Counts, plan.within(tier))
+				row    = []any{&k.slo, &k.revision, &id}
+			)
+			for i := range counts {
+				row = append(row, &counts[i].Good, &counts[i].Total)
+			}
+			for rows.Next() {
+				if err := rows.Scan(row...); err != nil {
+					return fmt.Errorf("cannot scan the counts of an SLO: %w", err)
+				}
+				i, ok := place[k]
+				if !ok {
+					continue // of another revision
+				}
+				mu.Lock()
+				c := out[i][tenant.ID(id)]
+				c.add(plan.starts, counts)
+				out[i][tenant.ID(id)] = c
+				mu.Unlock()
+			}
+			if err := rows.Err(); err != nil {
+				return fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+			}
+			return nil
+		})
 	}
-	defer func() { _ = rows.Close() }()
-	var (
-		slo, id       string
-		pieces        []uint32
-		goods, totals []uint64
-	)
-	for rows.Next() {
-		if err := rows.Scan(&slo, &id, &pieces, &goods, &totals); err != nil {
-			return nil, fmt.Errorf("cannot scan the counts of an SLO: %w", err)
-		}
-		out[place[slo]][tenant.ID(id)] = plan.counts(pieces, goods, totals)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
-	}
-	return out, nil
+	return out, g.Wait()
 }
 
 // Status returns how one SLO stands for one tenant as of now, read for it alone. A tenant without requests has no data.
@@ -193,7 +217,7 @@ func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.
 	if err != nil {
 		return nil, err
 	}
-	s := evaluate(d, t, targets.of(d, t), counts[0][t], now.UTC())
+	s := evaluate(d, t, targets.of(d, t), counts[0][t], d.windowsAt(now), now.UTC())
 	return &s, nil
 }
 

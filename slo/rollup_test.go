@@ -114,9 +114,9 @@ func testRollups(t *testing.T, r *rand.Rand) {
 	}
 
 	want := func(d *Definition, id tenant.ID, w time.Duration) (c Counts) {
-		end := now.Truncate(time.Minute).Add(time.Minute)
+		end := endOf(now)
 		for _, q := range all {
-			if counted, good := d.counts(q); counted && tenant.ID(q.Tenant) == id && q.TS.Before(end) && !q.TS.Before(end.Add(-w)) {
+			if counted, good := d.counts(q); counted && tenant.ID(q.Tenant) == id && q.TS.Before(end) && !q.TS.Before(startOf(end, w)) {
 				c.Total++
 				if good {
 					c.Good++

@@ -2,6 +2,8 @@ package slo
 
 import (
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,12 +14,12 @@ import (
 func TestReadPlanCoversEveryMinuteOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.Int64Range(0, int64(400*day)).Draw(t, "now")))
-		var windows []time.Duration
+		end := endOf(now)
+		var starts []time.Time
 		for _, m := range rapid.SliceOfN(rapid.IntRange(1, 4000), 1, 6).Draw(t, "minutes") {
-			windows = append(windows, time.Duration(m)*time.Minute)
+			starts = append(starts, startOf(end, time.Duration(m)*time.Minute))
 		}
-		p := newReadPlan(now, windows)
-		end := now.Truncate(time.Minute).Add(time.Minute)
+		p := newReadPlan(now, starts)
 		read := map[time.Time]int{}
 		for _, s := range p.minutes {
 			for m := s.from; m.Before(s.to); m = m.Add(time.Minute) {
@@ -28,37 +30,48 @@ func TestReadPlanCoversEveryMinuteOnce(t *testing.T) {
 			if s.from.Truncate(time.Hour) != s.from || s.to.Truncate(time.Hour) != s.to {
 				t.Fatalf("%v are no whole hours", s)
 			}
+			for _, start := range starts {
+				if s.from.Before(start) && start.Before(s.to) && start.Truncate(time.Hour) != start {
+					t.Fatalf("%v is read by the hour, but a window begins at %v", s, start)
+				}
+			}
 			for m := s.from; m.Before(s.to); m = m.Add(time.Minute) {
 				read[m]++
 			}
 		}
-		longest := p.windows[len(p.windows)-1]
-		if len(read) != int(longest/time.Minute) {
-			t.Fatalf("%d minutes are read, want %d", len(read), int(longest/time.Minute))
+		first := slices.MinFunc(starts, time.Time.Compare)
+		if len(read) != int(end.Sub(first)/time.Minute) {
+			t.Fatalf("%d minutes are read, want %d", len(read), int(end.Sub(first)/time.Minute))
 		}
-		for m := end.Add(-longest); m.Before(end); m = m.Add(time.Minute) {
+		for m := first; m.Before(end); m = m.Add(time.Minute) {
 			if read[m] != 1 {
 				t.Fatalf("minute %v is read %d times", m, read[m])
 			}
 		}
-		// One request a minute: each window has as many as it has minutes.
-		var pieces []uint32
-		var goods, totals []uint64
-		for i, s := range p.starts {
-			to := end
-			if i+1 < len(p.starts) {
-				to = p.starts[i+1]
-			}
-			pieces = append(pieces, uint32(s.Unix()))
-			totals = append(totals, uint64(to.Sub(s)/time.Minute))
-			goods = append(goods, 0)
-		}
-		for w, c := range p.counts(pieces, goods, totals) {
-			if c.Total != uint64(w/time.Minute) {
-				t.Fatalf("window %s has %d requests, want %d", w, c.Total, w/time.Minute)
-			}
-		}
 	})
+}
+
+func TestStartOf(t *testing.T) {
+	end := endOf(time.Date(2026, 11, 23, 10, 17, 42, 0, time.UTC))
+	f := func(window time.Duration, want string) {
+		t.Helper()
+		if got := startOf(end, window).Format(time.DateTime); got != want {
+			t.Errorf("%s begins at %s, want %s", window, got, want)
+		}
+	}
+	f(time.Minute, "2026-11-23 10:17:00")
+	f(6*time.Hour, "2026-11-23 04:18:00")
+	f(day, "2026-11-22 10:00:00")
+	f(30*day, "2026-10-24 10:00:00")
+}
+
+func queries(now time.Time, defs []Definition, oneTenant bool) string {
+	p := newReadPlan(now, startsOf(defs, now))
+	var parts []string
+	for _, t := range p.tiers() {
+		parts = append(parts, p.sql(t, defs, oneTenant))
+	}
+	return strings.Join(parts, ";\n\n")
 }
 
 func TestQuery(t *testing.T) {
@@ -81,7 +94,6 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s differs (UPDATE_GOLDEN=1 writes it):\n%s", golden, got)
 		}
 	}
-	f("testdata/all_tenants.sql", newReadPlan(now, windowsOf(defs)).sql(defs, false))
-	f("testdata/one_tenant.sql", newReadPlan(now, windowsOf(defs[:1])).sql(defs[:1], true))
-	f("testdata/minutes_only.sql", newReadPlan(now, []time.Duration{5 * time.Minute, 10 * time.Minute}).sql(defs[1:], false))
+	f("testdata/all_tenants.sql", queries(now, defs, false))
+	f("testdata/one_tenant.sql", queries(now, defs[:1], true))
 }
