@@ -90,7 +90,7 @@ func (a *app) build() error {
 	var err error
 	if a.has(RoleConsole) {
 		if a.console, err = dashboards.New(dashboards.Options{
-			ClickHouse: a.ch, SLO: a.slo, Alerts: a.alerts, Tenants: a.tenants, Auth: a.auth,
+			ClickHouse: a.ch, SLO: a.slo, Alerts: a.alerts, Tenants: a.tenants, Auth: a.auth, Audit: tenant.NewAuditLog(a.pool),
 			StatusURL: a.StatusURL, OTLPEndpoint: a.otlpURL(), KeyFile: a.adminKeyFile(), Stats: a.storedRate, Logger: a.Logger,
 		}); err != nil {
 			return err

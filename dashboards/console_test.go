@@ -58,12 +58,14 @@ func newTestConsole(t testing.TB) *testConsole {
 		ConsoleURL: "http://console.example", Names: c.tenants.Names})
 	must(err)
 	auth := web.NewAuth(web.AuthOptions{Keys: c.keys, Pool: pg.Pool})
-	c.console, err = New(Options{ClickHouse: c.db.Conn, SLO: c.reader, Alerts: c.alerts, Tenants: c.tenants, Auth: auth,
+	c.console, err = New(Options{ClickHouse: c.db.Conn, SLO: c.reader, Alerts: c.alerts, Tenants: c.tenants, Auth: auth, Audit: tenant.NewAuditLog(pg.Pool),
 		StatusURL: "https://status.example/", Stats: func() float64 { return 1234 }, Logger: log})
 	must(err)
 	r := chi.NewRouter()
 	r.Use(web.SecureHeaders, auth.Middleware)
-	c.console.RegisterAPI(web.NewAPI(r, "test", log))
+	api := web.NewAPI(r, "test", log)
+	c.console.RegisterAPI(api)
+	web.RegisterAuditAPI(api, c.console.opts.Audit)
 	r.NotFound(c.console.Handler().ServeHTTP)
 	r.MethodNotAllowed(c.console.Handler().ServeHTTP)
 	c.handler = r

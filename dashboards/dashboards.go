@@ -21,11 +21,12 @@ type SLOReader interface {
 
 // Options configures a Console.
 type Options struct {
-	ClickHouse driver.Conn   // required
-	SLO        SLOReader     // required
-	Alerts     Alerts        // required
-	Tenants    *tenant.Store // required
-	Auth       *web.Auth     // required
+	ClickHouse driver.Conn      // required
+	SLO        SLOReader        // required
+	Alerts     Alerts           // required
+	Tenants    *tenant.Store    // required
+	Auth       *web.Auth        // required
+	Audit      *tenant.AuditLog // required
 
 	StatusURL    string // of the public status page; no link when empty
 	DocsURL      string // of the API's documentation; "/openapi.json" when empty
@@ -59,8 +60,8 @@ func New(o Options) (*Console, error) {
 	switch {
 	case o.ClickHouse == nil:
 		return nil, fmt.Errorf("cannot make a console: Options.ClickHouse is nil")
-	case o.SLO == nil, o.Alerts == nil, o.Tenants == nil, o.Auth == nil:
-		return nil, fmt.Errorf("cannot make a console: Options.SLO, Alerts, Tenants and Auth must not be nil")
+	case o.SLO == nil, o.Alerts == nil, o.Tenants == nil, o.Auth == nil, o.Audit == nil:
+		return nil, fmt.Errorf("cannot make a console: Options.SLO, Alerts, Tenants, Auth and Audit must not be nil")
 	}
 	if o.DocsURL == "" {
 		o.DocsURL = "/openapi.json"
@@ -120,6 +121,9 @@ func (c *Console) Handler() http.Handler {
 	p.page(alerts, "GET /alerts", c.alertsPage)
 	p.page(alerts, "GET /alerts/{id}", c.alertPage)
 	p.page(tenant.MayUpdate(tenant.ResourceAlerts), "POST /alerts/{id}/ack", c.ackAlert)
+	audit := tenant.MayRead(tenant.ResourceAudit)
+	p.page(audit, "GET /audit", c.auditPage)
+	p.tenantPage(audit, "GET /tenant/audit", c.auditPage)
 	p.page(telemetry, "GET /", func(http.ResponseWriter, *http.Request) error { return errNoPage })
 	c.patterns, c.needs = p.patterns, p.needs
 

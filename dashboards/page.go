@@ -29,6 +29,8 @@ func parsePages() (pages, error) {
 	funcs["tenantPath"] = tenantPath
 	funcs["tenantCSV"] = tenantCSVPath
 	funcs["sloPath"] = sloPath
+	funcs["auditWith"] = auditWith
+	funcs["kindWord"] = kindWord
 	funcs["bars"] = budgetBar
 	funcs["stateWord"] = stateWord
 	funcs["stateGlyph"] = stateGlyph
@@ -52,7 +54,7 @@ func parsePages() (pages, error) {
 	funcs["csrfField"] = func() string { return web.CSRFField }
 	funcs["browserOf"] = browserOf
 	p := pages{}
-	for _, name := range []string{"tenants", "tenant", "slos", "slo", "alerts", "message", "signin", "sessions"} {
+	for _, name := range []string{"tenants", "tenant", "slos", "slo", "alerts", "audit", "message", "signin", "sessions"} {
 		t, err := template.New(name).Funcs(funcs).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("cannot parse the page %q: %w", name, err)
@@ -78,6 +80,7 @@ type layout struct {
 	Person  bool      // it is a person
 	Home    string    // where their console begins
 	Own     tenant.ID // the tenant of whose people they are; empty: they are the operator's
+	Manage  []navItem // the pages on who may do what that they may see
 	Live    bool      // refreshes itself
 	Partial bool      // only the live part is wanted
 
@@ -98,6 +101,26 @@ type layout struct {
 // signedInAs fills in what the page offers to whom.
 func (l *layout) signedInAs(who tenant.Identity) {
 	l.Person, l.Home, l.Own = who.Person(), homeOf(who), who.Tenant
+	l.Manage = manageItems(who)
+}
+
+// navItem is a page of the navigation.
+type navItem struct{ Name, Label, Href, Icon string }
+
+// manageItems returns the pages on who may do what, and did, that somebody may see.
+func manageItems(who tenant.Identity) []navItem {
+	var items []navItem
+	add := func(may tenant.Permission, item navItem, ofTenant string) {
+		switch {
+		case who.Can(may):
+			items = append(items, item)
+		case ofTenant != "" && who.Tenant != tenant.Untagged && who.Product == "" && who.Has(may):
+			item.Href = ofTenant
+			items = append(items, item)
+		}
+	}
+	add(tenant.MayRead(tenant.ResourceAudit), navItem{"audit", "Audit log", "/audit", "clock"}, tenantAuditPath(who.Tenant))
+	return items
 }
 
 // PerMinute returns n requests of the range as requests a minute.
@@ -240,6 +263,11 @@ func tenantPath(id tenant.ID) string {
 // tenantCSVPath returns the address of a tenant's table as CSV: series or routes.
 func tenantCSVPath(id tenant.ID, table, rangeName string) string {
 	return "/tenant.csv?" + url.Values{"id": {string(id)}, "table": {table}, "range": {rangeName}}.Encode()
+}
+
+// tenantAuditPath returns the address of a tenant's own entries of the audit log.
+func tenantAuditPath(id tenant.ID) string {
+	return "/tenant/audit?" + url.Values{"id": {string(id)}}.Encode()
 }
 
 func sloPath(name string) string { return "/slos/" + url.PathEscape(name) }

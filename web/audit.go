@@ -62,7 +62,8 @@ type AuditQuery struct {
 	Text         string    `query:"q" maxLength:"200" doc:"Words of the entry, each by its beginning."`
 }
 
-func (q *AuditQuery) filter() (tenant.AuditFilter, error) {
+// Filter returns the filter that the query means. The error names the field that is wrong.
+func (q *AuditQuery) Filter() (tenant.AuditFilter, error) {
 	f := tenant.AuditFilter{From: q.From, To: q.To, Actor: q.Actor, Action: q.Action, Kind: q.ResourceKind, Resource: q.Resource, Text: q.Text}
 	if !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
 		return f, fault.InvalidField("from", q.From.Format(time.RFC3339), "must be before to, which is %s", q.To.Format(time.RFC3339))
@@ -155,18 +156,21 @@ func RegisterAuditAPI(api *API, log *tenant.AuditLog) {
 	Register(api, op, a.export)
 }
 
-// search returns who may see what: a tenant's caller its own entries, the operator's all.
-func (a auditAPI) search(ctx context.Context) func(context.Context, tenant.AuditFilter) ([]tenant.AuditRecord, error) {
+// SearchAudit returns what the caller may see of the entries that match: a tenant's its own, the operator's all. Whether
+// the caller may read the log at all is checked before.
+func SearchAudit(ctx context.Context, log *tenant.AuditLog, f tenant.AuditFilter) ([]tenant.AuditRecord, error) {
 	if who, _ := tenant.IdentityFrom(ctx); who.Tenant != tenant.Untagged {
-		return func(ctx context.Context, f tenant.AuditFilter) ([]tenant.AuditRecord, error) {
-			return a.log.Search(ctx, who.Tenant, f)
-		}
+		return log.Search(ctx, who.Tenant, f)
 	}
-	return a.log.SearchAcrossTenants
+	return log.SearchAcrossTenants(ctx, f)
+}
+
+func (a auditAPI) search(ctx context.Context, f tenant.AuditFilter) ([]tenant.AuditRecord, error) {
+	return SearchAudit(ctx, a.log, f)
 }
 
 func (a auditAPI) list(ctx context.Context, in *auditIn) (*auditOut, error) {
-	f, err := in.filter()
+	f, err := in.Filter()
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +178,7 @@ func (a auditAPI) list(ctx context.Context, in *auditIn) (*auditOut, error) {
 		return nil, err
 	}
 	f.Limit = in.Limit + 1
-	list, err := a.search(ctx)(ctx, f)
+	list, err := a.search(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -194,17 +198,16 @@ func (a auditAPI) list(ctx context.Context, in *auditIn) (*auditOut, error) {
 const exportWait = time.Minute
 
 func (a auditAPI) export(ctx context.Context, in *auditExportIn) (*huma.StreamResponse, error) {
-	f, err := in.filter()
+	f, err := in.Filter()
 	if err != nil {
 		return nil, err
 	}
 	if f.To.IsZero() {
 		f.To = time.Now() // what comes meanwhile is of the next export
 	}
-	search := a.search(ctx)
 	first := f
 	first.Limit = 1
-	if _, err := search(ctx, first); err != nil { // while the answer can still be an error
+	if _, err := a.search(ctx, first); err != nil { // while the answer can still be an error
 		return nil, err
 	}
 	if err := a.log.NoteExport(ctx, in.noted()); err != nil {
@@ -224,7 +227,7 @@ func (a auditAPI) export(ctx context.Context, in *auditExportIn) (*huma.StreamRe
 		control := http.NewResponseController(w)
 		each := func(ctx context.Context, f tenant.AuditFilter) ([]tenant.AuditRecord, error) {
 			_ = control.SetWriteDeadline(time.Now().Add(exportWait)) // the listener's is for answers that are small
-			return search(ctx, f)
+			return a.search(ctx, f)
 		}
 		err := write(w, func(f2 func(*tenant.AuditRecord) error) error { return a.log.Each(ctx, f, each, f2) })
 		if err != nil {
