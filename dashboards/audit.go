@@ -200,7 +200,7 @@ func parseTime(s string) (t time.Time, wrong string) {
 			return t.UTC(), ""
 		}
 	}
-	return t, "Must be a date and a time of UTC, such as 2026-11-24T09:14."
+	return t, "“" + s + "” must be a date and a time of UTC, such as 2026-11-24T09:14."
 }
 
 func (d *auditData) show(list []tenant.AuditRecord, address *url.URL) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func byID(t *testing.T, doc *html.Node, id string) *html.Node {
 func TestAuditPage(t *testing.T) {
 	c := newTestConsole(t)
 	ada := tenant.Identity{UserID: 7, Name: "ada@example.com", Role: tenant.RoleAdmin}
-	by := tenant.WithIdentity(t.Context(), ada)
+	by := tenant.WithOrigin(tenant.WithIdentity(t.Context(), ada), tenant.Origin{Address: netip.MustParseAddr("192.0.2.7"), UserAgent: "curl/8"})
 	for i := range auditPerPage + 3 {
 		if _, _, err := c.keys.Create(by, ada.Name, tenant.NewKey{Name: fmt.Sprintf("ci-%d", i), Scopes: []tenant.Scope{tenant.ScopeQuery}}); err != nil {
 			t.Fatal(err)
@@ -68,7 +69,7 @@ func TestAuditPage(t *testing.T) {
 	if len(list) != auditPerPage || !strings.Contains(text(doc), "Last: ada@example.com, key.revoke "+acme.Prefix) {
 		t.Errorf("%d rows: %s", len(list), text(doc))
 	}
-	if s := text(list[0]); !strings.Contains(s, "person") || !strings.Contains(s, "acme revoked_at") || strings.Contains(s, "scopes") {
+	if s := text(list[0]); !strings.Contains(s, "person 192.0.2.7") || !strings.Contains(s, "acme revoked_at") || strings.Contains(s, "scopes") {
 		t.Errorf("the newest shows more or less than what changed: %s", s)
 	}
 	older := ""
@@ -144,7 +145,7 @@ func TestAuditPageSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 	f("address", "example.com", "Must be an address or a network such as 192.0.2.0/24.")
-	f("from", "yesterday", "Must be a date and a time of UTC, such as 2026-11-24T09:14.")
+	f("from", "yesterday", "“yesterday” must be a date and a time of UTC, such as 2026-11-24T09:14.")
 	f("q", strings.Repeat("a", 201), "Is too long: 201 characters, at most 200.")
 	f("tenant", strings.Repeat("a", tenant.MaxIDLen+1), "too long")
 	w := c.do("GET", "/audit?"+query("from", "2026-11-24T09:14", "to", "2026-11-24T09:13"), nil, nil)
