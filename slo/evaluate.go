@@ -43,7 +43,7 @@ func startsOf(defs []Definition, now time.Time) []time.Time {
 func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, at windows, now time.Time) Status {
 	s := Status{
 		SLO: d.Name, Revision: d.Revision, Title: d.Title, Product: d.Selector.Product, Tenant: t, Target: target,
-		Window: d.Window, Counts: counts.since(at.budget), At: now,
+		Window: d.Window, From: at.budget, Counts: counts.since(at.budget), At: now,
 	}
 	s.ErrorBudgetRemaining = errorBudgetRemaining(s.Counts, target)
 	s.BurnRates = make([]BurnRate, 0, len(d.Policy.Windows))
@@ -55,10 +55,15 @@ func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, at wi
 	return s
 }
 
-// minFailures is how many requests must have failed in the long window. One failure is an accident however few requests
-// there were: the 99 % bound of 1 of 1 is ten times the rate that 99.9 % allows, and a tenant that sends a request every
-// few hours would page with each that fails.
-const minFailures = 2
+// minFailures returns how many requests must have failed in the long window. The bound alone is not enough where a tenant
+// sends next to nothing: at 99.9 % that of 1 failure of 1 request is ten times the allowed rate, and of 3 of 32 over six
+// hours fourteen times. Nobody is woken by three requests; a ticket is written from the second on.
+func minFailures(s Severity) uint64 {
+	if s == Page {
+		return 4
+	}
+	return 2
+}
 
 // evaluatePair decides whether one pair of windows fires: the lower bound of the error ratio is over the factor in the
 // long window, so that there is evidence, and the ratio itself is in the short one, so that it goes on now. Without a
@@ -68,7 +73,7 @@ func evaluatePair(w BurnWindow, confidence float64, target PPM, long, short Coun
 	b.LongRate = burnRate(b.LongCounts.ErrorRatio(), target)
 	b.ShortRate = burnRate(b.ShortCounts.ErrorRatio(), target)
 	// The bound is never above the ratio, and the ratio is quickly found.
-	b.evident = b.LongRate > w.Factor && (confidence == 0 || b.LongCounts.Bad() >= minFailures && b.LowerRate() > w.Factor)
+	b.evident = b.LongRate > w.Factor && (confidence == 0 || b.LongCounts.Bad() >= minFailures(w.Severity) && b.LowerRate() > w.Factor)
 	b.Firing = b.evident && b.ShortCounts.Total > 0 && b.ShortRate >= w.Factor
 	return b
 }

@@ -100,7 +100,7 @@ func TestEvaluateProperties(t *testing.T) {
 			if a.Firing && !b.Firing {
 				t.Fatalf("more failures end an alert: %+v, then %+v", a, b)
 			}
-			if a.Firing && (a.LowerRate() <= a.Factor || a.ShortRate < a.Factor || a.LongCounts.Bad() < minFailures) {
+			if a.Firing && (a.LowerRate() <= a.Factor || a.ShortRate < a.Factor || a.LongCounts.Bad() < minFailures(a.Severity)) {
 				t.Fatalf("fires without reason: %+v", a)
 			}
 			if a.LowerRate() > a.LongRate+1e-9 || a.LongCounts.Total > 0 && a.UpperRate() < a.LongRate-1e-9 {

@@ -76,6 +76,7 @@ type Status struct {
 	Tenant               tenant.ID     `json:"tenant"`
 	Target               PPM           `json:"target"`
 	Window               time.Duration `json:"window"`
+	From                 time.Time     `json:"from"` // where the window begins that ends with the minute of At
 	Counts                             // over the SLO's window
 	ErrorBudgetRemaining float64       `json:"errorBudgetRemaining"` // 1 is full, 0 used up, negative overspent
 	BurnRates            []BurnRate    `json:"burnRates"`

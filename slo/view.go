@@ -67,6 +67,7 @@ type statusView struct {
 	Target               float64        `json:"target" doc:"In percent."`
 	Window               string         `json:"window" example:"30d"`
 	WindowSeconds        int64          `json:"window_seconds"`
+	From                 time.Time      `json:"from" doc:"Where the window begins: good and total are the requests of this minute and later ones."`
 	Good                 uint64         `json:"good"`
 	Total                uint64         `json:"total"`
 	ErrorBudgetRemaining float64        `json:"error_budget_remaining" doc:"1 is full, 0 used up, negative overspent."`
@@ -125,7 +126,7 @@ func alertViewOf(w BurnWindow) alertView {
 func statusViewOf(s *Status) statusView {
 	v := statusView{
 		SLO: s.SLO, Title: s.Title, Product: s.Product, Tenant: string(s.Tenant), Revision: s.Revision, State: s.State,
-		Target: inPercent(s.Target), Window: Shorthand(s.Window), WindowSeconds: int64(s.Window / time.Second), Good: s.Good,
+		Target: inPercent(s.Target), Window: Shorthand(s.Window), WindowSeconds: int64(s.Window / time.Second), From: s.From, Good: s.Good,
 		Total: s.Total, ErrorBudgetRemaining: s.ErrorBudgetRemaining, ExhaustsAt: s.ExhaustsAt, At: s.At,
 		BurnRates: make([]burnRateView, len(s.BurnRates)),
 	}
