@@ -91,6 +91,7 @@ func (a *app) build() error {
 	if a.has(RoleConsole) {
 		if a.console, err = dashboards.New(dashboards.Options{
 			ClickHouse: a.ch, SLO: a.slo, Alerts: a.alerts, Tenants: a.tenants, Auth: a.auth, Audit: tenant.NewAuditLog(a.pool),
+			Gates: a.gates, Targets: tenant.NewTargets(a.schemas, a.gates), Usage: tenant.NewUsage(a.pool, a.ch, a.Logger),
 			StatusURL: a.StatusURL, OTLPEndpoint: a.otlpURL(), KeyFile: a.adminKeyFile(), Stats: a.storedRate, Logger: a.Logger,
 		}); err != nil {
 			return err

@@ -228,6 +228,16 @@ func (d *auditData) show(list []tenant.AuditRecord, address *url.URL) {
 	}
 }
 
+// auditOf returns the address of a tenant's entries for those who may read them, else nothing.
+func auditOf(r *http.Request, id tenant.ID) string {
+	who, _ := tenant.IdentityFrom(r.Context())
+	may := tenant.MayRead(tenant.ResourceAudit)
+	if id != tenant.Untagged && (who.Can(may) || who.Has(may) && who.Tenant == id) {
+		return tenantAuditPath(id)
+	}
+	return ""
+}
+
 // kindWord says what kind of caller did something.
 func kindWord(k tenant.ActorKind) string {
 	switch k {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/net/html"
 
 	"github.com/nexis-limited/headroom/alerting"
@@ -32,6 +33,9 @@ type testConsole struct {
 	reader  *slo.Reader
 	alerts  *alerting.Service
 	keys    *tenant.Keys
+	gates   *tenant.Gates
+	targets *tenant.Targets
+	pool    *pgxpool.Pool
 	key     string // scope admin
 }
 
@@ -39,6 +43,7 @@ func newTestConsole(t testing.TB) *testConsole {
 	t.Helper()
 	c := &testConsole{t: t, db: testenv.NewClickHouse(t)}
 	pg := testenv.NewPostgres(t)
+	c.pool = pg.Pool
 	log := slog.New(slog.DiscardHandler)
 	must := func(err error) {
 		t.Helper()
@@ -46,19 +51,24 @@ func newTestConsole(t testing.TB) *testConsole {
 			t.Fatal(err)
 		}
 	}
-	var err error
 	c.keys, c.tenants = tenant.NewKeys(pg.Pool), tenant.NewStore(pg.Pool)
+	c.gates = tenant.NewGates(pg.Pool, c.tenants, tenant.DefaultQuotas())
+	var err error
 	_, c.key, err = c.keys.Create(t.Context(), "test", tenant.NewKey{Name: "owner", Scopes: []tenant.Scope{tenant.ScopeAdmin}})
 	must(err)
 	c.slos, err = slo.NewStore(slo.StoreOptions{Pool: pg.Pool, ClickHouse: c.db.Conn, Logger: log})
 	must(err)
-	c.reader, err = slo.NewReader(slo.ReaderOptions{ClickHouse: c.db.Conn, Store: c.slos, Plans: c.tenants})
+	c.reader, err = slo.NewReader(slo.ReaderOptions{ClickHouse: c.db.Conn, Store: c.slos, Plans: c.tenants, Terms: c.gates})
 	must(err)
 	c.alerts, err = alerting.New(alerting.Options{Pool: pg.Pool, Logger: log, Notifiers: []alerting.Notifier{slack.Console{}},
 		ConsoleURL: "http://console.example", Names: c.tenants.Names})
 	must(err)
+	schemas, err := tenant.NewSchemas(pg.Pool, pg.Owner)
+	must(err)
+	c.targets = tenant.NewTargets(schemas, c.gates)
 	auth := web.NewAuth(web.AuthOptions{Keys: c.keys, Pool: pg.Pool})
 	c.console, err = New(Options{ClickHouse: c.db.Conn, SLO: c.reader, Alerts: c.alerts, Tenants: c.tenants, Auth: auth, Audit: tenant.NewAuditLog(pg.Pool),
+		Gates: c.gates, Targets: c.targets, Usage: tenant.NewUsage(pg.Pool, c.db.Conn, log),
 		StatusURL: "https://status.example/", Stats: func() float64 { return 1234 }, Logger: log})
 	must(err)
 	r := chi.NewRouter()
@@ -66,6 +76,7 @@ func newTestConsole(t testing.TB) *testConsole {
 	api := web.NewAPI(r, "test", log)
 	c.console.RegisterAPI(api)
 	web.RegisterAuditAPI(api, c.console.opts.Audit)
+	web.RegisterUsageAPI(api, c.console.opts.Usage)
 	r.NotFound(c.console.Handler().ServeHTTP)
 	r.MethodNotAllowed(c.console.Handler().ServeHTTP)
 	c.handler = r

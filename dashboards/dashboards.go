@@ -27,6 +27,9 @@ type Options struct {
 	Tenants    *tenant.Store    // required
 	Auth       *web.Auth        // required
 	Audit      *tenant.AuditLog // required
+	Gates      *tenant.Gates    // required
+	Targets    *tenant.Targets  // required
+	Usage      *tenant.Usage    // required
 
 	StatusURL    string // of the public status page; no link when empty
 	DocsURL      string // of the API's documentation; "/openapi.json" when empty
@@ -60,8 +63,9 @@ func New(o Options) (*Console, error) {
 	switch {
 	case o.ClickHouse == nil:
 		return nil, fmt.Errorf("cannot make a console: Options.ClickHouse is nil")
-	case o.SLO == nil, o.Alerts == nil, o.Tenants == nil, o.Auth == nil, o.Audit == nil:
-		return nil, fmt.Errorf("cannot make a console: Options.SLO, Alerts, Tenants, Auth and Audit must not be nil")
+	case o.SLO == nil, o.Alerts == nil, o.Tenants == nil, o.Auth == nil, o.Audit == nil,
+		o.Gates == nil, o.Targets == nil, o.Usage == nil:
+		return nil, fmt.Errorf("cannot make a console: Options.SLO, Alerts, Tenants, Auth, Audit, Gates, Targets and Usage must not be nil")
 	}
 	if o.DocsURL == "" {
 		o.DocsURL = "/openapi.json"

@@ -39,12 +39,7 @@ func parsePages() (pages, error) {
 	funcs["factor"] = factorWords
 	funcs["threshold"] = roundMillis
 	funcs["hasValue"] = func(f float64) bool { return f == f }
-	funcs["plan"] = func(p tenant.Plan) string {
-		if p == "" {
-			return ""
-		}
-		return strings.ToUpper(string(p[:1])) + string(p[1:])
-	}
+	funcs["plan"] = planName
 	funcs["iconOf"] = func(person bool) string {
 		if person {
 			return "tenants"

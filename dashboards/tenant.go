@@ -29,6 +29,9 @@ type tenantData struct {
 	Products []string
 	Verdict  tenantVerdict
 	Quota    *quotaNote // nil while the tenant keeps to its quota
+	Terms    *tenantTerms
+	Usage    usageDays
+	Audit    string // address of its audit log, for those who may read it
 
 	Totals   routeTotals
 	Tightest *slo.Status
@@ -41,7 +44,7 @@ type tenantData struct {
 	Failed                    []failedRequest
 	Unseen                    bool // nothing is known of the id: no request, no SLO, no row in the list of tenants
 
-	SLOPanel, SeriesPanel, RoutesPanel, FailedPanel panel
+	SLOPanel, SeriesPanel, RoutesPanel, FailedPanel, TermsPanel, UsagePanel panel
 }
 
 // sloRow is one SLO of a tenant with its definition.
@@ -51,6 +54,8 @@ type sloRow struct {
 	Threshold time.Duration
 	Name      string // of the tenant, where rows of several stand together
 	Plan      tenant.Plan
+	From      string // what the target comes from; empty where that is not known
+	FromWhy   string // by whom and why, of a tenant's own
 }
 
 // Gone says when the budget runs out, or that it lasts.
@@ -150,6 +155,20 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	})
+	if id != tenant.Untagged {
+		g.Go(func() error {
+			var err error
+			d.Terms, err = c.terms(ctx, id, l)
+			d.TermsPanel = c.failed(ctx, "the plan", err)
+			return nil
+		})
+		g.Go(func() error {
+			var err error
+			d.Usage, err = c.usageOf(ctx, id, l.Now)
+			d.UsagePanel = c.failed(ctx, "the usage", err)
+			return nil
+		})
+	}
 	_ = g.Wait()                  // none returns an error
 	if l.Own != tenant.Untagged { // alerts name the other tenants that burn
 		alerts = nil
@@ -159,6 +178,7 @@ func (c *Console) tenantPage(w http.ResponseWriter, r *http.Request) error {
 	if d.RoutesCut = len(d.Routes) > maxRoutes; d.RoutesCut {
 		d.Routes = d.Routes[:maxRoutes]
 	}
+	d.Audit = auditOf(r, id)
 	slices.Sort(d.Products)
 	l.Title = d.Name
 	l.Crumbs = []crumb{{"Tenants", "/tenants"}, {Label: d.Name}}
@@ -196,6 +216,7 @@ func (d *tenantData) fill(snap *slo.Snapshot, alerts []tenantAlert, points []poi
 	limit := math.NaN()
 	if snap != nil {
 		d.Statuses = statusesOf(snap, d.ID)
+		d.Terms.explain(d.Statuses, snap)
 		limit = limitOf(d.Statuses)
 	}
 	for i := range d.Statuses {

@@ -30,32 +30,49 @@ func (r *Reader) targets(ctx context.Context, plans map[tenant.ID]tenant.Plan) (
 	return t, nil
 }
 
-// of returns the tenant's target. The first of these that there is: the tenant's own, as the API set it, with a reason;
-// the definition's for the tenant; the definition's for its plan; what the plan says for all SLOs of the kind; the
-// definition's objective. So what is said of less wins over what is said of more.
+// of returns the tenant's target.
 func (t targets) of(d *Definition, id tenant.ID) PPM {
 	plan, ok := t.plans[id]
 	if !ok {
 		plan = tenant.Starter
 	}
-	if t.terms == nil {
-		return d.TargetFor(id, plan)
-	}
-	if ppm, ok := t.terms.Target(id, d.Name); ok {
-		return PPM(ppm)
+	ppm, _ := TargetOf(d, t.terms, id, plan)
+	return ppm
+}
+
+// TargetSource says what a tenant's target comes from.
+type TargetSource string
+
+// The sources, the first of which that has a target wins: what is said of less wins over what is said of more.
+const (
+	TargetOwn          TargetSource = "own"             // the tenant's, as the API set it, with a reason
+	TargetInDefinition TargetSource = "definition"      // the definition's for the tenant
+	TargetForPlan      TargetSource = "definition-plan" // the definition's for its plan
+	TargetOfPlan       TargetSource = "plan"            // what the plan says for all SLOs of the kind
+	TargetObjective    TargetSource = "objective"       // the definition's for all
+)
+
+// TargetOf returns the target for a tenant on a plan, and what it comes from. Without terms definitions say all.
+func TargetOf(d *Definition, terms *tenant.Terms, id tenant.ID, plan tenant.Plan) (PPM, TargetSource) {
+	if terms != nil {
+		if ppm, ok := terms.Target(id, d.Name); ok {
+			return PPM(ppm), TargetOwn
+		}
 	}
 	if ppm, ok := d.TargetsByTenant[id]; ok {
-		return ppm
+		return ppm, TargetInDefinition
 	}
 	if ppm, ok := d.TargetsByPlan[plan]; ok {
-		return ppm
+		return ppm, TargetForPlan
 	}
-	setting := tenant.AvailabilityTargetPPM
-	if d.Kind == Latency {
-		setting = tenant.LatencyTargetPPM
+	if terms != nil {
+		setting := tenant.AvailabilityTargetPPM
+		if d.Kind == Latency {
+			setting = tenant.LatencyTargetPPM
+		}
+		if ppm, _, ok := terms.PlanValue(plan, setting); ok {
+			return PPM(ppm), TargetOfPlan
+		}
 	}
-	if ppm, _, ok := t.terms.PlanValue(plan, setting); ok {
-		return PPM(ppm)
-	}
-	return d.Target
+	return d.Target, TargetObjective
 }
