@@ -28,6 +28,7 @@ func (r *Reader) RegisterAPI(api *web.API) {
 	web.Register(api, status, r.apiStatus)
 	web.Register(api, op(http.MethodGet, "/{name}/history", "get-slo-history", "Who changed an SLO and how",
 		"The newest revision first.", tenant.MayRead(tenant.ResourceSLOs)), r.apiHistory)
+	r.registerBacktest(api)
 }
 
 type nameInput struct {

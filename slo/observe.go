@@ -26,11 +26,7 @@ func observe(s *Snapshot) alerting.Observation {
 	for i := range s.Statuses {
 		st := &s.Statuses[i]
 		statuses[pair{st.SLO, st.Tenant}] = st
-		b := st.firing(Page)
-		if b == nil && st.evaluated(Page) {
-			b = st.firing(Ticket)
-		}
-		if b != nil {
+		if b := st.raised(); b != nil {
 			o.Firing = append(o.Firing, conditionOf(definitions[st.SLO], st, b))
 		}
 	}
@@ -39,14 +35,7 @@ func observe(s *Snapshot) alerting.Observation {
 		if !ok || !d.Policy.has(Severity(k.Severity)) {
 			return true // nobody asks for this alert any more
 		}
-		st, ok := statuses[pair{k.Rule, k.Tenant}]
-		if hasLeft(d, st, fleet[k.Rule], Severity(k.Severity)) {
-			return true
-		}
-		if !ok || k.Severity == alerting.Ticket && (st.firing(Page) != nil || !st.evaluated(Page)) {
-			return false
-		}
-		return st.evaluated(Severity(k.Severity))
+		return settled(d, statuses[pair{k.Rule, k.Tenant}], fleet[k.Rule], Severity(k.Severity))
 	}
 	// What an alert cost in the end is told by the numbers after it.
 	o.Current = func(k alerting.Key) (alerting.Burn, bool) {
@@ -61,6 +50,27 @@ func observe(s *Snapshot) alerting.Observation {
 		return burnOf(definitions[k.Rule], st, b), true
 	}
 	return o
+}
+
+// raised returns the pair that raises an alert, nil when none does.
+func (s *Status) raised() *BurnRate {
+	b := s.firing(Page)
+	if b == nil && s.evaluated(Page) {
+		b = s.firing(Ticket)
+	}
+	return b
+}
+
+// settled reports whether one can say that an alert of a tenant is over when it is not raised. s is nil for a tenant
+// without any request in the SLO's window, and fleet when nothing is known of all together.
+func settled(d *Definition, s, fleet *Status, severity Severity) bool {
+	if hasLeft(d, s, fleet, severity) {
+		return true
+	}
+	if s == nil || severity == Ticket && (s.firing(Page) != nil || !s.evaluated(Page)) {
+		return false
+	}
+	return s.evaluated(severity)
 }
 
 // firing returns the pair of the severity that fires, the fastest burning one of several, nil when none does.

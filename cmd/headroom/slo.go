@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/nexis-limited/headroom/slo"
 )
@@ -17,6 +18,7 @@ type sloCmd struct {
 	Validate sloValidateCmd `cmd:"" help:"Check OpenSLO files; nothing is sent."`
 	Apply    sloApplyCmd    `cmd:"" help:"Apply OpenSLO files."`
 	Status   sloStatusCmd   `cmd:"" help:"Print how an SLO stands."`
+	Backtest sloBacktestCmd `cmd:"" help:"Print which alerts OpenSLO files would have raised; nothing is applied."`
 }
 
 type sloValidateCmd struct {
@@ -99,6 +101,38 @@ func (c *sloStatusCmd) Run(ctx context.Context) error {
 		return printJSON(out)
 	}
 	return printStatus(out)
+}
+
+type sloBacktestCmd struct {
+	clientFlags
+	Tenant string   `env:"-" help:"One tenant. Default: all."`
+	Days   int      `env:"-" default:"7" help:"How many days back from now, 31 at most."`
+	JSON   bool     `name:"json" env:"-" help:"Print the API's answer."`
+	Files  []string `arg:"" help:"OpenSLO files, YAML or JSON; - is standard input."`
+}
+
+func (c *sloBacktestCmd) Run(ctx context.Context) error {
+	files, _, err := readDefinitions(c.Files)
+	if err != nil {
+		return err
+	}
+	sources := make([][]byte, len(files))
+	for i, f := range files {
+		sources[i] = f.Source
+	}
+	query := url.Values{"from": {time.Now().UTC().AddDate(0, 0, -c.Days).Format(time.RFC3339)}}
+	if c.Tenant != "" {
+		query.Set("tenant", c.Tenant)
+	}
+	var out json.RawMessage
+	path := "/slos/backtest?" + query.Encode()
+	if err := c.call(ctx, http.MethodPost, path, "application/yaml", bytes.Join(sources, []byte("\n---\n")), &out); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(out)
+	}
+	return printBacktest(out)
 }
 
 func readFile(name string) ([]byte, error) {

@@ -93,3 +93,67 @@ func printStatus(raw json.RawMessage) error {
 	}
 	return w.Flush()
 }
+
+// printBacktest prints for each SLO how many alerts there would have been, and each of them.
+func printBacktest(raw json.RawMessage) error {
+	var out struct {
+		SLOs []struct {
+			Name    string     `json:"name"`
+			From    time.Time  `json:"from"`
+			To      time.Time  `json:"to"`
+			Since   *time.Time `json:"since"`
+			Source  string     `json:"source"`
+			Tenants int        `json:"tenants"`
+			Pages   int        `json:"pages"`
+			Tickets int        `json:"tickets"`
+			Present *struct {
+				Revision int `json:"revision"`
+				Pages    int `json:"pages"`
+				Tickets  int `json:"tickets"`
+			} `json:"present"`
+			Alerts []struct {
+				Tenant     string     `json:"tenant"`
+				Severity   string     `json:"severity"`
+				OpenedAt   time.Time  `json:"opened_at"`
+				ResolvedAt *time.Time `json:"resolved_at"`
+				PeakRate   float64    `json:"peak_rate"`
+				Window     struct {
+					Long   string  `json:"long"`
+					Short  string  `json:"short"`
+					Factor float64 `json:"factor"`
+				} `json:"window"`
+			} `json:"alerts"`
+		} `json:"slos"`
+	}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return fmt.Errorf("cannot read the answer: %w", err)
+	}
+	const minute = "2006-01-02 15:04"
+	for _, s := range out.SLOs {
+		if s.Since == nil {
+			fmt.Printf("%s: no requests from %s to %s\n", s.Name, s.From.Format(minute), s.To.Format(minute))
+			continue
+		}
+		fmt.Printf("%s: %d pages, %d tickets for %d tenants from %s to %s UTC", s.Name, s.Pages, s.Tickets, s.Tenants,
+			s.From.UTC().Format(minute), s.To.UTC().Format(minute))
+		if s.Present != nil {
+			fmt.Printf("; as it stands (revision %d): %d pages, %d tickets", s.Present.Revision, s.Present.Pages, s.Present.Tickets)
+		}
+		fmt.Println()
+		if s.Since.After(s.From) {
+			fmt.Printf("  there are requests only since %s\n", s.Since.UTC().Format(minute))
+		}
+		for _, a := range s.Alerts {
+			end := "still open"
+			if a.ResolvedAt != nil {
+				end = a.ResolvedAt.Sub(a.OpenedAt).String()
+			}
+			fmt.Printf("  %s  %-6s  %s  %s, up to %.1f× (over %g× in %s and %s)\n", a.OpenedAt.UTC().Format(minute), a.Severity, a.Tenant, end,
+				a.PeakRate, a.Window.Factor, a.Window.Long, a.Window.Short)
+		}
+		if more := s.Pages + s.Tickets - len(s.Alerts); more > 0 {
+			fmt.Printf("  and %d more\n", more)
+		}
+	}
+	return nil
+}
