@@ -144,7 +144,7 @@ func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error
 	case fault.Is(err, fault.Unavailable):
 		c.log.ErrorContext(r.Context(), "signing in failed", "error", err)
 		why := "This cannot be checked now: PostgreSQL does not answer. Try again in a moment."
-		if strings.Contains(sentence(err), "sign-in service") {
+		if errors.Is(err, web.ErrProviderAway) {
 			why = sentence(err) + " Try again in a moment."
 		}
 		w.Header().Set("Retry-After", "5")

@@ -8,11 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/nexis-limited/headroom/fault"
 	"github.com/nexis-limited/headroom/tenant"
@@ -68,8 +69,8 @@ type Provider struct {
 	log    *slog.Logger
 	client *http.Client
 
-	mu    sync.Mutex // guards found; held while it is asked for, so that one does for all
-	found *oidc.Provider
+	found  atomic.Pointer[oidc.Provider] // nil until it has answered
+	flight singleflight.Group            // of asking for it: one asks for all who wait
 }
 
 // NewProvider returns a provider. It asks it nothing yet.
@@ -91,25 +92,41 @@ func NewProvider(o ProviderOptions) (*Provider, error) {
 	return &Provider{o: o, log: o.Logger.With("component", "sign-in"), client: &http.Client{Timeout: providerTimeout}}, nil
 }
 
-// errProviderAway is what people read. What is wrong is in the log: it is not theirs to mend.
+// ErrProviderAway is, by errors.Is, every error of a sign-in that the provider is to blame for, and not this headroom.
+var ErrProviderAway = errors.New("the OpenID provider failed")
+
+// away returns what people read. What is wrong is in the log: it is not theirs to mend.
 func (p *Provider) away(ctx context.Context, what string, err error) error {
 	p.log.WarnContext(ctx, "the OpenID provider failed", "issuer", p.o.Issuer, "what", what, "error", err)
-	return fault.Wrap(err, fault.Unavailable, "the sign-in service of your company does not answer")
+	return fault.Wrap(errors.Join(ErrProviderAway, err), fault.Unavailable, "the sign-in service of your company does not answer")
 }
 
 func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.found != nil {
-		return p.found, nil
+	if found := p.found.Load(); found != nil {
+		return found, nil
 	}
-	// Not the request's context alone: the provider keeps it for fetching keys later.
-	found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), p.client), p.o.Issuer)
-	if err != nil {
-		return nil, p.away(ctx, "discovery", err)
+	asked := p.flight.DoChan("", func() (any, error) {
+		if found := p.found.Load(); found != nil { // since we looked
+			return found, nil
+		}
+		// Not the context of who happens to ask first: others wait too, and the provider keeps it for fetching keys later.
+		ctx := context.WithoutCancel(ctx)
+		found, err := oidc.NewProvider(oidc.ClientContext(ctx, p.client), p.o.Issuer)
+		if err != nil {
+			return nil, p.away(ctx, "discovery", err)
+		}
+		p.found.Store(found)
+		return found, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-asked:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*oidc.Provider), nil
 	}
-	p.found = found
-	return found, nil
 }
 
 func (p *Provider) config(found *oidc.Provider) *oauth2.Config {

@@ -74,7 +74,7 @@ func (a *Auth) EndProvider(w http.ResponseWriter, r *http.Request) (next string,
 		if why == "access_denied" {
 			return next, fault.New(fault.Forbidden, "the sign-in service did not let you in")
 		}
-		return next, fault.New(fault.Unavailable, "the sign-in service of your company could not sign you in")
+		return next, fault.Wrap(ErrProviderAway, fault.Unavailable, "the sign-in service of your company could not sign you in")
 	}
 	person, err := a.Provider.redeem(r.Context(), q.Get("code"), s)
 	if err != nil {
