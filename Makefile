@@ -97,6 +97,10 @@ profile-ingest: bench-tools ## Profile headroom under that load, into bin/profil
 profile-spans: bench-tools ## Measure what each column of a span costs ClickHouse to insert, to merge and to keep
 	@bin/bench -columns $(BENCHFLAGS)
 
+.PHONY: slo-math
+slo-math: ## Simulate false pages and times to detect: the table and plots of docs/slo-math.md
+	@cd bench && $(GO) run ./slomath -images ../docs/images
+
 .PHONY: e2e
 e2e: build $(OTELCOL) e2e/node_modules/.ready ## Run the end-to-end tests only, over the built binary and in Chromium
 	@$(RUN_E2E)
