@@ -65,7 +65,7 @@ func (t *tenantTerms) fill(overrides []tenant.Override, now time.Time) {
 		if !ok {
 			continue
 		}
-		row := limitRow{Name: settingName(s), Value: settingValue(s, v), From: "headroom’s default"}
+		row := limitRow{Name: settingName(s), Value: settingValue(s, v), From: "the default"}
 		switch from {
 		case tenant.SourcePlan:
 			row.From = "the plan"
@@ -194,7 +194,7 @@ func settingValue(s tenant.Setting, v int64) string {
 	case v == 0:
 		return "no limit"
 	case s == "hard-limit":
-		return theme.Num(v) + theme.NarrowSpace + "× the rest"
+		return theme.Num(v) + theme.NarrowSpace + "× the quota"
 	}
 	return theme.Num(v)
 }

@@ -57,6 +57,8 @@ func consoleInChromium(t *testing.T, w *world) {
 		Charts, SLOs  []string
 		Message       string
 		WithoutScript []string
+
+		Audit, AuditWithoutScript []string
 	}
 	before, err := tenantList(t, w.Headroom, lastHour())
 	if err != nil {
@@ -99,6 +101,12 @@ func consoleInChromium(t *testing.T, w *world) {
 	}
 	if !strings.Contains(out.Message, stricken) || !strings.Contains(out.Message, shopTitle) {
 		t.Errorf("the alerts page does not show the message: %q", out.Message)
+	}
+	for how, entries := range map[string][]string{"": out.Audit, " without script": out.AuditWithoutScript} {
+		if !slices.ContainsFunc(entries, func(s string) bool { return strings.Contains(s, "key.create") }) ||
+			slices.ContainsFunc(entries, func(s string) bool { return !strings.Contains(s, "key.") }) {
+			t.Errorf("the audit log%s, searched for what was done to keys: %q", how, entries)
+		}
 	}
 	if len(out.WithoutScript) != len(before) {
 		t.Errorf("without script the tenants page has %d rows, want %d", len(out.WithoutScript), len(before))

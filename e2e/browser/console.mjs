@@ -57,13 +57,22 @@ await serve(async ({ site, key, product, tenant, stricken, alert }) => {
     await page.goto(`${site}/slos`);
     await audit(page, "slos", problems);
 
+    // The audit log: what was done to keys, by typing and a press of the button, and by the address without script.
+    const entries = (on) => on.getByRole("region", { name: "Entries" }).locator("tbody tr");
+    await page.getByRole("link", { name: "Audit log" }).click();
+    await page.getByLabel("Action").fill("key.");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.waitForURL(/action=key/);
+    out.audit = await entries(page).allInnerTexts();
+    await audit(page, "audit log", problems);
+
     const stored = await context.storageState();
     for (const [size, viewport] of Object.entries(sizes)) {
       for (const colorScheme of themes) {
         const other = await browser.newContext({ viewport, colorScheme, storageState: stored });
         const look = await other.newPage();
         watch(look, site, problems);
-        for (const path of [`/tenants`, `/tenants/${encodeURIComponent(stricken)}`, `/alerts`]) {
+        for (const path of [`/tenants`, `/tenants/${encodeURIComponent(stricken)}`, `/alerts`, `/audit`]) {
           await look.goto(site + path);
           await audit(look, `${path} (${size}, ${colorScheme})`, problems);
         }
@@ -76,6 +85,8 @@ await serve(async ({ site, key, product, tenant, stricken, alert }) => {
     watch(dead, site, problems);
     await dead.goto(`${site}/tenants?product=${product}`);
     out.withoutScript = await dead.locator("tbody tr th a").allInnerTexts();
+    await dead.goto(`${site}/audit?action=key.`);
+    out.auditWithoutScript = await entries(dead).allInnerTexts();
     await still.close();
 
     await page.getByRole("button", { name: "Sign out" }).click();
