@@ -311,7 +311,7 @@ func verdictOfTenant(d *tenantData, snap *slo.Snapshot, alerts []tenantAlert) te
 	case worst.State == slo.StateExhausted:
 		v.Tint = "warn"
 		v.Bold = worst.Title + " has overspent its budget: " + theme.Num(worst.Bad()) + " of " + theme.Num(worst.Allowed()) +
-			" failures allowed in " + theme.Duration(worst.Window) + "."
+			" failures allowed in " + worst.WindowWords + "."
 		v.Context = append(v.Context, "Nothing burns now.")
 	case worst.State == slo.StateWatching && burn != nil:
 		v.Bold = worst.Title + ": " + theme.Num(burn.LongCounts.Bad()) + " of " + theme.Num(burn.LongCounts.Total) +

@@ -67,11 +67,18 @@ func diff(old, new *Definition) []FieldChange {
 	return out
 }
 
+func (d *Definition) windowValue() string {
+	if c := d.Calendar; c != nil {
+		return fmt.Sprintf("%d%s from %s, %s", c.Count, c.Unit, c.Start, c.TimeZone)
+	}
+	return Shorthand(d.Window)
+}
+
 // values returns what a definition says, each value as people write it. Empty values are left out.
 func (d *Definition) values() map[string]string {
 	v := map[string]string{
 		"title": d.Title, "description": d.Description, "kind": string(d.Kind), "target": d.Target.String(),
-		"window": Shorthand(d.Window), "product": d.Selector.Product, "service": d.Selector.Service,
+		"window": d.windowValue(), "product": d.Selector.Product, "service": d.Selector.Service,
 		"routes": strings.Join(d.Selector.Routes, ", "), "excludeRoutes": strings.Join(d.Selector.ExcludeRoutes, ", "),
 		"methods": strings.Join(d.Selector.Methods, ", "), "confidence": strconv.FormatFloat(d.Policy.Confidence, 'f', -1, 64),
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nexis-limited/headroom/tenant"
+	"github.com/nexis-limited/headroom/web/theme"
 )
 
 // PPM is a share in parts per million: 99.9 % is 999_000. Objectives are integers so that they print as they were
@@ -60,11 +61,20 @@ type Definition struct {
 	Target          PPM                 `json:"target"`
 	TargetsByPlan   map[tenant.Plan]PPM `json:"targetsByPlan,omitempty"`
 	TargetsByTenant map[tenant.ID]PPM   `json:"targetsByTenant,omitempty"`
-	Window          time.Duration       `json:"window"` // rolling
+	Window          time.Duration       `json:"window"` // rolling; of a calendar window the nominal length, which burn-rate factors are for
+	Calendar        *Calendar           `json:"calendar,omitempty"`
 	Policy          Policy              `json:"policy"`
 	Revision        uint32              `json:"revision"`
 	SLIRevision     uint32              `json:"sliRevision"` // the revision that last changed what is counted: the counts' key
 	AppliedAt       time.Time           `json:"appliedAt"`
+}
+
+// WindowWords returns the window as people say it: "30 days", "calendar month".
+func (d *Definition) WindowWords() string {
+	if d.Calendar != nil {
+		return d.Calendar.String()
+	}
+	return theme.Duration(d.Window)
 }
 
 // TargetFor returns the tenant's target: its own, else its plan's, else the definition's.

@@ -10,6 +10,8 @@ import (
 // windows are where the windows of a definition begin, for all tenants at the same moment.
 type windows struct {
 	budget time.Time
+	until  time.Time // the end of a calendar window; zero for a rolling one
+	words  string
 	pairs  []windowPair // as in the policy
 }
 
@@ -18,9 +20,12 @@ type windowPair struct{ long, short time.Time }
 // windowsAt returns where the definition's windows begin that end now.
 func (d *Definition) windowsAt(now time.Time) windows {
 	end := endOf(now)
-	w := windows{budget: startOf(end, d.Window), pairs: make([]windowPair, len(d.Policy.Windows))}
+	w := windows{budget: startOf(end, d.Window), words: d.WindowWords(), pairs: make([]windowPair, len(d.Policy.Windows))}
 	for i, p := range d.Policy.Windows {
 		w.pairs[i] = windowPair{startOf(end, p.Long), startOf(end, p.Short)}
+	}
+	if d.Calendar != nil {
+		w.budget, w.until = d.Calendar.period(end.Add(-time.Minute))
 	}
 	return w
 }
@@ -43,7 +48,11 @@ func startsOf(defs []Definition, now time.Time) []time.Time {
 func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, at windows, now time.Time) Status {
 	s := Status{
 		SLO: d.Name, Revision: d.Revision, Title: d.Title, Product: d.Selector.Product, Tenant: t, Target: target,
-		Window: d.Window, From: at.budget, Counts: counts.since(at.budget), At: now,
+		Window: d.Window, WindowWords: at.words, From: at.budget, Counts: counts.since(at.budget), At: now,
+	}
+	if d.Calendar != nil {
+		until := at.until // not the parameter's address, which would put every call's on the heap
+		s.Until = &until
 	}
 	s.ErrorBudgetRemaining = errorBudgetRemaining(s.Counts, target)
 	s.BurnRates = make([]BurnRate, 0, len(d.Policy.Windows))
@@ -116,8 +125,9 @@ func stateOf(s *Status) State {
 	return state
 }
 
-// exhaustsAt returns when the budget runs out if it goes on burning as it does: remaining share × window ÷ burn rate,
-// as a rate of 1 uses the whole up over the window. The rate is that of the fastest firing pair, else of the shortest
+// exhaustsAt returns when the budget runs out if it goes on burning as it does: what is left ÷ burn rate, as a rate of 1
+// uses the whole up over the window. Of a rolling window the remaining share × window is left; of a calendar window all of
+// it but what was used of the part that is over. The rate is that of the fastest firing pair, else of the shortest
 // long window. It is nil when the budget is gone, nothing burns, or it would take longer than the window.
 func exhaustsAt(s *Status, now time.Time) *time.Time {
 	if s.ErrorBudgetRemaining <= 0 || len(s.BurnRates) == 0 {
@@ -132,8 +142,12 @@ func exhaustsAt(s *Status, now time.Time) *time.Time {
 			}
 		}
 	}
-	left := s.ErrorBudgetRemaining * float64(s.Window)
-	if present.LongRate <= 0 || left/present.LongRate >= float64(s.Window) {
+	left, bound := s.ErrorBudgetRemaining*float64(s.Window), float64(s.Window)
+	if s.Until != nil {
+		left = float64(s.Until.Sub(s.From)) - (1-s.ErrorBudgetRemaining)*float64(now.Sub(s.From))
+		bound = float64(s.Until.Sub(now))
+	}
+	if present.LongRate <= 0 || left/present.LongRate >= bound {
 		return nil
 	}
 	at := now.Add(time.Duration(left / present.LongRate)).Truncate(time.Second)

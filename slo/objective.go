@@ -66,7 +66,9 @@ func (d *Definition) check() error {
 		return fmt.Errorf("cannot use SLO %q: kind %q with threshold %s", d.Name, d.Kind, d.Threshold)
 	case d.Target == 0 || d.Target >= One:
 		return fmt.Errorf("cannot use SLO %q: target %s", d.Name, d.Target)
-	case d.Window < minWindow || d.Window > maxWindow:
+	case d.Calendar != nil && (d.Calendar.check() != nil || d.Window != d.Calendar.nominal()):
+		return fmt.Errorf("cannot use SLO %q: calendar %+v with window %s", d.Name, *d.Calendar, d.Window)
+	case d.Window < minWindow || d.Window > maxWindow+day:
 		return fmt.Errorf("cannot use SLO %q: window %s", d.Name, d.Window)
 	}
 	for _, p := range slices.Concat(d.Selector.Routes, d.Selector.ExcludeRoutes) {

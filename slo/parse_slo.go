@@ -147,12 +147,7 @@ func readTimeWindow(d *Definition, n node) bool {
 	}
 	f := list[0].fields("duration", "isRolling", "calendar")
 	if f["calendar"].present() || !f["isRolling"].boolean(true) {
-		at := f["isRolling"]
-		if f["calendar"].present() {
-			at = f["calendar"]
-		}
-		at.fail("", "calendar-aligned windows are not supported yet: use isRolling: true with a duration such as 30d")
-		return false
+		return readCalendar(d, list[0], f)
 	}
 	duration := list[0].required(f, "duration", "for example 30d")
 	w, ok := duration.shorthand()

@@ -202,12 +202,23 @@ func TestParseMistakes(t *testing.T) {
 	f("service: shop", "service: shop\n  budgetingMethod: Timeslices", `f.yaml:7: spec.budgetingMethod: is not supported yet: use Occurrences (got "Timeslices")`)
 	f("service: shop", "service: shop\n  budgetingMethod: Ocurrences", `f.yaml:7: spec.budgetingMethod: must be Occurrences (got "Ocurrences")`)
 	f("service: shop", "service: shop\n  timeWindow: [{duration: 1M}]",
-		`f.yaml:7: spec.timeWindow[0].duration: durations of months, quarters and years are not supported yet: use days, such as 30d (got "1M")`)
+		`f.yaml:7: spec.timeWindow[0].duration: months, quarters and years differ in length: use days, such as 30d, or a timeWindow with a calendar (got "1M")`)
 	f("service: shop", "service: shop\n  timeWindow: [{duration: 3h}]", `f.yaml:7: spec.timeWindow[0].duration: must be whole days from 7d to 90d (got "3h")`)
 	f("service: shop", "service: shop\n  timeWindow: [{duration: month}]", `f.yaml:7: spec.timeWindow[0].duration: must be a duration such as 5m, 1h, 30d or 4w (got "month")`)
 	f("service: shop", "service: shop\n  timeWindow: [{duration: 30d}, {duration: 7d}]", `f.yaml:7: spec.timeWindow: must have exactly one member, it has 2`)
+	calendar := func(duration, start, zone, want string) {
+		t.Helper()
+		f("service: shop", "service: shop\n  timeWindow:\n  - duration: "+duration+"\n    calendar: {startTime: "+start+", timeZone: "+zone+"}", want)
+	}
 	f("service: shop", "service: shop\n  timeWindow:\n  - duration: 1M\n    calendar: {timeZone: UTC}",
-		`f.yaml:9: spec.timeWindow[0].calendar: calendar-aligned windows are not supported yet: use isRolling: true with a duration such as 30d`)
+		`f.yaml:9: spec.timeWindow[0].calendar.startTime: is missing: the beginning of any period, such as 2026-01-01 00:00:00`)
+	calendar("30d", "2026-01-01 00:00:00", "UTC", `f.yaml:8: spec.timeWindow[0].duration: must be weeks, months or a quarter beside calendar, such as 1w, 1M or 1Q (got "30d")`)
+	calendar("4M", "2026-01-01 00:00:00", "UTC", `f.yaml:8: spec.timeWindow[0].duration: must be from 1M to 3M (got "4M")`)
+	calendar("1M", "2026-01-01 00:00:00", "Mars/Olympus", `f.yaml:9: spec.timeWindow[0].calendar.timeZone: is not a time zone: use a name of the IANA database, such as Europe/Berlin (got "Mars/Olympus")`)
+	calendar("1M", "January", "UTC", `f.yaml:9: spec.timeWindow[0].calendar.startTime: must be like 2026-01-01 00:00:00 (got "January")`)
+	calendar("1M", "2026-01-31 00:00:00", "UTC", `f.yaml:9: spec.timeWindow[0].calendar.startTime: must be on the 1st to 28th: not every month has day 31 (got "2026-01-31 00:00:00")`)
+	f("service: shop", "service: shop\n  timeWindow:\n  - duration: 1M\n    isRolling: true\n    calendar: {startTime: 2026-01-01 00:00:00, timeZone: UTC}",
+		`f.yaml:9: spec.timeWindow[0].isRolling: must be false beside calendar: a window either rolls or follows the calendar (got "true")`)
 
 	f("type: headroom", "type: Prometheus", `f.yaml:14: `+source+`.type: must be headroom: other sources cannot be read (got "Prometheus")`)
 	f("rawType: success", "rawType: failure", `f.yaml:11: spec.indicator.spec.ratioMetric.rawType: must be success: headroom counts good requests (got "failure")`)

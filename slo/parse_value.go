@@ -85,7 +85,7 @@ func (n node) shorthand() (time.Duration, bool) {
 		hint := "must be a duration in m, h, d or w, such as 5m or 30d"
 		switch m[2] {
 		case "M", "Q", "Y":
-			hint = "durations of months, quarters and years are not supported yet: use days, such as 30d"
+			hint = "months, quarters and years differ in length: use days, such as 30d, or a timeWindow with a calendar"
 		case "s":
 			hint = "must be whole minutes, such as 5m"
 		}

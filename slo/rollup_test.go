@@ -78,6 +78,10 @@ func testRollups(t *testing.T, r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			d.Kind, d.Threshold = Latency, time.Duration(1+r.IntN(1000))*time.Millisecond
 		}
+		if r.IntN(3) == 0 {
+			d.Calendar = &Calendar{Count: 1, Unit: pick("w", "M", "Q"), Start: "2026-01-05 00:00:00", TimeZone: pick("UTC", "Asia/Kathmandu", "America/St_Johns", "Europe/Berlin")}
+			d.Window = d.Calendar.nominal()
+		}
 		for range 1 + r.IntN(3) {
 			long := time.Duration(2+r.IntN(4000)) * time.Minute
 			d.Policy.Windows = append(d.Policy.Windows, BurnWindow{
@@ -113,10 +117,10 @@ func testRollups(t *testing.T, r *rand.Rand) {
 		all = append(all, batch...)
 	}
 
-	want := func(d *Definition, id tenant.ID, w time.Duration) (c Counts) {
-		end := endOf(now)
+	end := endOf(now)
+	want := func(d *Definition, id tenant.ID, start time.Time) (c Counts) {
 		for _, q := range all {
-			if counted, good := d.counts(q); counted && tenant.ID(q.Tenant) == id && q.TS.Before(end) && !q.TS.Before(startOf(end, w)) {
+			if counted, good := d.counts(q); counted && tenant.ID(q.Tenant) == id && q.TS.Before(end) && !q.TS.Before(start) {
 				c.Total++
 				if good {
 					c.Good++
@@ -127,14 +131,18 @@ func testRollups(t *testing.T, r *rand.Rand) {
 	}
 	check := func(how string, d *Definition, s *Status) {
 		t.Helper()
-		if got, want := s.Counts, want(d, s.Tenant, d.Window); got != want {
-			t.Errorf("%s: %s of %q over %s: %+v, want %+v", how, d.Name, s.Tenant, d.Window, got, want)
+		start := startOf(end, d.Window)
+		if d.Calendar != nil {
+			start, _ = d.Calendar.period(now)
+		}
+		if got, want := s.Counts, want(d, s.Tenant, start); got != want || !s.From.Equal(start) {
+			t.Errorf("%s: %s of %q over %s from %s: %+v, want %+v", how, d.Name, s.Tenant, d.WindowWords(), s.From, got, want)
 		}
 		for _, b := range s.BurnRates {
-			if got, want := b.LongCounts, want(d, s.Tenant, b.Long); got != want {
+			if got, want := b.LongCounts, want(d, s.Tenant, startOf(end, b.Long)); got != want {
 				t.Errorf("%s: %s of %q over %s: %+v, want %+v", how, d.Name, s.Tenant, b.Long, got, want)
 			}
-			if got, want := b.ShortCounts, want(d, s.Tenant, b.Short); got != want {
+			if got, want := b.ShortCounts, want(d, s.Tenant, startOf(end, b.Short)); got != want {
 				t.Errorf("%s: %s of %q over %s: %+v, want %+v", how, d.Name, s.Tenant, b.Short, got, want)
 			}
 		}

@@ -21,7 +21,7 @@ import (
 
 // The scripts in testdata/*.test say a line at a time what happens and what must be true then:
 //
-//	slo NAME target PERCENT [window 28d] [confidence 0.95] [threshold 1s] [plan NAME=PERCENT] [tenant NAME=PERCENT]
+//	slo NAME target PERCENT [window 28d] [calendar 1w/AGO/ZONE] [confidence 0.95] [threshold 1s] [plan NAME=PERCENT] [tenant NAME=PERCENT]
 //	delete NAME                                   deletes the SLO
 //	plan TENANT NAME                              puts the tenant on a plan
 //	traffic TENANT N/s|m|h [failing PERCENT]      from now on; 0/s is none
@@ -168,14 +168,20 @@ func (s *scenario) applySLO(name string, w []string) {
 	s.t.Helper()
 	var target string
 	var lines []string
-	window, annotations := "30d", []string{}
+	window, annotations := "duration: 30d", []string{}
 	plans, tenants := []string{}, []string{}
 	for i := 0; i+1 < len(w); i += 2 {
 		switch v := w[i+1]; w[i] {
 		case "target":
 			target = v
 		case "window":
-			window = v
+			window = "duration: " + v
+		case "calendar": // of which a period began so long ago, on a full hour
+			parts := strings.SplitN(v, "/", 3)
+			zone, err := time.LoadLocation(parts[2])
+			s.check(err)
+			start := s.now.Add(-s.duration(parts[1])).In(zone).Format(calendarLayout)
+			window = fmt.Sprintf("duration: %s, calendar: {startTime: %q, timeZone: %s}", parts[0], start, parts[2])
 		case "confidence":
 			annotations = append(annotations, fmt.Sprintf("headroom/confidence: %q", v))
 		case "threshold":
@@ -196,7 +202,7 @@ func (s *scenario) applySLO(name string, w []string) {
 	}
 	src := yamlSLO(name, target, lines...)
 	src = strings.Replace(src, "metadata: {name: "+name+"}", "metadata: {name: "+name+", annotations: {"+strings.Join(annotations, ", ")+"}}", 1)
-	src = strings.Replace(src, "spec:\n", "spec:\n  timeWindow: [{duration: "+window+"}]\n", 1)
+	src = strings.Replace(src, "spec:\n", "spec:\n  timeWindow: [{"+window+"}]\n", 1)
 	s.apply(s.t, src)
 }
 

@@ -76,7 +76,9 @@ type Status struct {
 	Tenant               tenant.ID     `json:"tenant"`
 	Target               PPM           `json:"target"`
 	Window               time.Duration `json:"window"`
-	From                 time.Time     `json:"from"` // where the window begins that ends with the minute of At
+	WindowWords          string        `json:"-"`               // the window as people say it: "30 days", "calendar month"
+	From                 time.Time     `json:"from"`            // where the window begins that ends with the minute of At
+	Until                *time.Time    `json:"until,omitempty"` // where a calendar window will end; nil for a rolling one
 	Counts                             // over the SLO's window
 	ErrorBudgetRemaining float64       `json:"errorBudgetRemaining"` // 1 is full, 0 used up, negative overspent
 	BurnRates            []BurnRate    `json:"burnRates"`

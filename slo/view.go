@@ -1,6 +1,9 @@
 package slo
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // The types of this file are what the API shows. Targets are numbers in percent, durations stand as OpenSLO writes them
 // and in seconds.
@@ -16,7 +19,8 @@ type sloView struct {
 	TargetsByPlan   map[string]float64 `json:"targets_by_plan,omitempty"`
 	TargetsByTenant map[string]float64 `json:"targets_by_tenant,omitempty"`
 	Window          string             `json:"window" example:"30d"`
-	WindowSeconds   int64              `json:"window_seconds"`
+	WindowSeconds   int64              `json:"window_seconds" doc:"Of a calendar window nominally: a month is 30 days."`
+	Calendar        *calendarView      `json:"calendar,omitempty" doc:"Absent for a rolling window."`
 	Alerts          []alertView        `json:"alerts"`
 	Confidence      float64            `json:"confidence" doc:"Of the lower bound that the long window must exceed; 0 for none."`
 	Revision        uint32             `json:"revision"`
@@ -30,6 +34,12 @@ type selectorView struct {
 	ExcludeRoutes   []string `json:"exclude_routes,omitempty"`
 	Methods         []string `json:"methods,omitempty"`
 	ExcludeStatuses []uint16 `json:"exclude_statuses,omitempty"`
+}
+
+type calendarView struct {
+	Duration  string `json:"duration" example:"1M"`
+	StartTime string `json:"start_time"`
+	TimeZone  string `json:"time_zone" example:"Europe/Berlin"`
 }
 
 type alertView struct {
@@ -68,6 +78,7 @@ type statusView struct {
 	Window               string         `json:"window" example:"30d"`
 	WindowSeconds        int64          `json:"window_seconds"`
 	From                 time.Time      `json:"from" doc:"Where the window begins: good and total are the requests of this minute and later ones."`
+	Until                *time.Time     `json:"until,omitempty" doc:"Where a calendar window will end; absent for a rolling one."`
 	Good                 uint64         `json:"good"`
 	Total                uint64         `json:"total"`
 	ErrorBudgetRemaining float64        `json:"error_budget_remaining" doc:"1 is full, 0 used up, negative overspent."`
@@ -98,6 +109,10 @@ func viewOf(d *Definition) sloView {
 		WindowSeconds: int64(d.Window / time.Second), Confidence: d.Policy.Confidence, Revision: d.Revision, AppliedAt: d.AppliedAt,
 		Alerts: make([]alertView, len(d.Policy.Windows)),
 	}
+	if c := d.Calendar; c != nil {
+		v.Window = strconv.Itoa(c.Count) + c.Unit
+		v.Calendar = &calendarView{Duration: v.Window, StartTime: c.Start, TimeZone: c.TimeZone}
+	}
 	for i, w := range d.Policy.Windows {
 		v.Alerts[i] = alertViewOf(w)
 	}
@@ -126,9 +141,12 @@ func alertViewOf(w BurnWindow) alertView {
 func statusViewOf(s *Status) statusView {
 	v := statusView{
 		SLO: s.SLO, Title: s.Title, Product: s.Product, Tenant: string(s.Tenant), Revision: s.Revision, State: s.State,
-		Target: inPercent(s.Target), Window: Shorthand(s.Window), WindowSeconds: int64(s.Window / time.Second), From: s.From, Good: s.Good,
+		Target: inPercent(s.Target), Window: Shorthand(s.Window), WindowSeconds: int64(s.Window / time.Second), From: s.From, Until: s.Until, Good: s.Good,
 		Total: s.Total, ErrorBudgetRemaining: s.ErrorBudgetRemaining, ExhaustsAt: s.ExhaustsAt, At: s.At,
 		BurnRates: make([]burnRateView, len(s.BurnRates)),
+	}
+	if s.Until != nil {
+		v.Window = s.WindowWords
 	}
 	for i := range s.BurnRates {
 		b := &s.BurnRates[i]

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // calendar windows have time zones, and not every machine has the database
 
 	"github.com/alecthomas/kong"
 
