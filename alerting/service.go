@@ -37,6 +37,18 @@ type Options struct {
 	// PollOnly lets jobs be found by looking twice a second instead of by notifications, which do not come through a
 	// pooler such as PgBouncer.
 	PollOnly bool
+
+	// Guests are what else sends by River. Among all clients of a database one leads, and throws away rescued jobs of kinds that it does
+	// not know: so all kinds are worked by one client.
+	Guests []Guest
+}
+
+// Guest is somebody else's jobs.
+type Guest struct {
+	Queue      string
+	Senders    int                  // jobs at once
+	Timeout    time.Duration        // the longest that one takes
+	AddWorkers func(*river.Workers) // registers what works them
 }
 
 // Service keeps alerts and tells people. It is safe for concurrent use, also by several processes on one database.
@@ -92,18 +104,22 @@ const stopTime = 10 * time.Second
 // Run sends notifications until ctx ends, and returns nil then. Deliveries under way are finished within a bound;
 // those cut off are picked up by the next start or another process.
 func (s *Service) Run(ctx context.Context) error {
-	workers := river.NewWorkers()
+	workers, queues, longest := river.NewWorkers(), map[string]river.QueueConfig{Queue: {MaxWorkers: s.Senders}}, s.SendTimeout
 	s.AddWorkers(workers)
+	for _, g := range s.Guests {
+		g.AddWorkers(workers)
+		queues[g.Queue], longest = river.QueueConfig{MaxWorkers: g.Senders}, max(longest, g.Timeout)
+	}
 	client, err := river.NewClient(riverpgxv5.New(s.Pool), &river.Config{
 		Schema:               postgres.RiverSchema,
 		Logger:               quiet(s.log),
 		Workers:              workers,
-		Queues:               map[string]river.QueueConfig{Queue: {MaxWorkers: s.Senders}},
+		Queues:               queues,
 		FetchPollInterval:    500 * time.Millisecond,
 		PollOnly:             s.PollOnly,
 		ReindexerIndexNames:  []string{}, // it would need the tables' owner, and vacuum does for a queue of this size
 		JobTimeout:           s.SendTimeout,
-		RescueStuckJobsAfter: 2 * s.SendTimeout, // of processes that died
+		RescueStuckJobsAfter: 2 * longest, // of processes that died
 	})
 	if err != nil {
 		return fmt.Errorf("cannot make alerting's job client: %w", err)

@@ -25,7 +25,12 @@ func (a *app) buildReaders() error {
 	a.keys, a.tenants = tenant.NewKeys(a.pool), tenant.NewStore(a.pool)
 	a.deleted = tenant.NewDeleted(a.pool)
 	a.users = tenant.NewUsers(a.pool)
+	a.calls = tenant.NewCalls(a.pool, a.Logger)
 	var err error
+	if a.webhooks, err = tenant.NewWebhooks(tenant.WebhookOptions{Pool: a.pool, Logger: a.Logger, AllowPrivate: a.WebhooksToPrivate}); err != nil {
+		return err
+	}
+	a.life.onStop("webhooks' connections", stopBound, func(context.Context) error { a.webhooks.CloseIdle(); return nil })
 	if a.auth, err = a.buildAuth(); err != nil {
 		return err
 	}
@@ -77,6 +82,8 @@ func (a *app) build() error {
 	}
 	if a.has(RoleConsole) {
 		a.life.run("usage", stopBound, tenant.NewUsage(a.pool, a.ch, a.Logger).Run)
+		a.life.run("quotas", stopBound, tenant.NewQuotaWatch(a.pool, a.ch, a.gates, a.Logger).Run)
+		a.life.run("API calls", stopBound, a.calls.Run)
 	}
 	if a.has(RoleSLO) {
 		engine, err := slo.NewEngine(slo.EngineOptions{
@@ -112,7 +119,8 @@ func (a *app) build() error {
 }
 
 func (a *app) buildAlerting() error {
-	o := alerting.Options{Pool: a.pool, Logger: a.Logger, ConsoleURL: a.ConsoleURL, Names: a.tenants.Names, Registerer: a.reg, PollOnly: a.pooled()}
+	o := alerting.Options{Pool: a.pool, Logger: a.Logger, ConsoleURL: a.ConsoleURL, Names: a.tenants.Names, Registerer: a.reg, PollOnly: a.pooled(),
+		Guests: []alerting.Guest{{Queue: tenant.WebhookQueue, Senders: 4, Timeout: a.webhooks.JobTimeout(), AddWorkers: a.webhooks.AddWorkers}}}
 	if a.Slack.Token == "" {
 		o.Notifiers = append(o.Notifiers, slack.Console{})
 	} else {
@@ -129,6 +137,7 @@ func (a *app) buildAlerting() error {
 	}
 	if a.has(RoleAlerting) {
 		a.life.run("alerting", stopBound, a.alerts.Run)
+		a.life.run("webhooks", stopBound, a.webhooks.Run)
 	}
 	return nil
 }
@@ -154,6 +163,7 @@ func (a *app) consoleHandler() http.Handler {
 	}
 	r.Use(web.SecureHeaders, web.TellOrigin(proxies), a.auth.Middleware)
 	a.hooks.confineIn(r)
+	r.Use(web.CountCalls(a.calls))
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
 	web.RegisterAuditAPI(api, tenant.NewAuditLog(a.pool))
@@ -161,6 +171,7 @@ func (a *app) consoleHandler() http.Handler {
 	web.RegisterUserAPI(api, a.users)
 	web.RegisterPlanAPI(api, a.gates)
 	web.RegisterUsageAPI(api, tenant.NewUsage(a.pool, a.ch, a.Logger))
+	web.RegisterWebhookAPI(api, a.webhooks)
 	web.RegisterBranchAPI(api, tenant.NewBranches(a.pool))
 	a.slo.RegisterTargetAPI(api, tenant.NewTargets(a.schemas, a.gates))
 	a.registerTenants(api)

@@ -77,6 +77,8 @@ type Options struct {
 	AuditRetention time.Duration // of the operator's entries in the audit log; 0: tenant.DefaultAuditRetention
 	TrustedProxies []string      // networks whose X-Forwarded-For is believed, as of web.ParseProxies
 
+	WebhooksToPrivate bool // as of tenant.WebhookOptions.AllowPrivate
+
 	Demo bool // run a simulated fleet against ourselves
 
 	Out    io.Writer // gets the line "ready" and what to open

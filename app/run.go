@@ -82,6 +82,9 @@ type app struct {
 	gates   *tenant.Gates
 	schemas *tenant.Schemas
 
+	calls    *tenant.Calls
+	webhooks *tenant.Webhooks
+
 	deleted    *tenant.Deleted
 	departures *tenant.Departures // nil where nobody deletes: without the console
 	exports    *tenant.Exports

@@ -43,7 +43,7 @@ func NewOnboarding(store *Store, schemas *Schemas, keys *Keys) *Onboarding {
 }
 
 // Create makes the tenant's row, its schema and a key that is bound to it and may only push, in one transaction with the
-// audit log. A tenant that was deleted comes back so: from then on its telemetry is recorded again. The error is Conflict
+// audit log and what webhooks tell. A tenant that was deleted comes back so: from then on its telemetry is recorded again. The error is Conflict
 // when there is such a tenant, and while it is being deleted.
 func (o *Onboarding) Create(ctx context.Context, actor string, n NewTenant) (Onboarded, error) {
 	t, err := Tenant{ID: n.ID, Name: n.Name, Plan: n.Plan}.checked()
@@ -69,6 +69,9 @@ func (o *Onboarding) Create(ctx context.Context, actor string, n NewTenant) (Onb
 			return err
 		}
 		if err := auditKey(ctx, tx, actor, "key.create", nil, &out.Key); err != nil {
+			return err
+		}
+		if err := o.store.outbox.put(ctx, tx, time.Now(), planChanged(nil, t)...); err != nil {
 			return err
 		}
 		return Audit(ctx, tx, AuditEntry{Action: "tenant.create", Resource: string(t.ID), Tenant: t.ID, Actor: actor,

@@ -39,7 +39,8 @@ const storeTTL = 5 * time.Second
 
 // Store keeps tenants in PostgreSQL. It is safe for concurrent use.
 type Store struct {
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	outbox *outbox
 
 	mu     sync.Mutex // guards the fields below; never held across a query
 	list   []Tenant
@@ -47,9 +48,9 @@ type Store struct {
 }
 
 // NewStore returns the tenants of the pool's database.
-func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool, outbox: newOutbox()} }
 
-// Put creates or changes a tenant and writes it to the audit log, in one transaction.
+// Put creates or changes a tenant and writes it to the audit log, and a changed plan for webhooks, in one transaction.
 func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
 	t, err := t.checked()
 	if err != nil {
@@ -69,6 +70,9 @@ func (s *Store) Put(ctx context.Context, actor string, t Tenant) error {
 		}
 		if tag.RowsAffected() == 0 {
 			return nil
+		}
+		if err := s.outbox.put(ctx, tx, time.Now(), planChanged(before, t)...); err != nil {
+			return err
 		}
 		return Audit(ctx, tx, AuditEntry{Action: "tenant.put", Resource: string(t.ID), Tenant: t.ID, Before: before, After: auditedTenant(t), Actor: actor})
 	})

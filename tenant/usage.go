@@ -9,7 +9,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nexis-limited/headroom/clickhouse"
@@ -45,6 +44,7 @@ type UsageDay struct {
 	Bytes         int64     // of counted spans, as protobuf
 	StoredBytes   int64     // of those that are stored
 	Users         int64     // people of the tenant, when the day was closed
+	APICalls      int64     // of the tenant's people and keys
 	Revision      int       // 1, and more for each time that what came late changed something
 	ClosedAt      time.Time
 	RevisedAt     time.Time
@@ -52,14 +52,15 @@ type UsageDay struct {
 
 // Usage counts what tenants used, by days. It is safe for concurrent use by several processes.
 type Usage struct {
-	pool *pgxpool.Pool
-	ch   driver.Conn
-	log  *slog.Logger
+	pool   *pgxpool.Pool
+	ch     driver.Conn
+	log    *slog.Logger
+	outbox *outbox
 }
 
 // NewUsage returns the usage in both databases.
 func NewUsage(pool *pgxpool.Pool, ch driver.Conn, log *slog.Logger) *Usage {
-	return &Usage{pool, ch, log.With("component", "usage")}
+	return &Usage{pool, ch, log.With("component", "usage"), newOutbox()}
 }
 
 // Run closes days until ctx ends. It may run in any number of processes.
@@ -101,8 +102,15 @@ func (u *Usage) Close(ctx context.Context, now time.Time) (changed int64, err er
 		if err != nil {
 			return err
 		}
-		changed, err = storeUsage(ctx, tx, days)
-		return err
+		if days, err = addCalls(ctx, tx, days, first, last); err != nil {
+			return err
+		}
+		written, err := storeUsage(ctx, tx, days)
+		if err != nil {
+			return err
+		}
+		changed = int64(len(written))
+		return u.outbox.put(ctx, tx, now, usageRecorded(written)...)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("cannot close the days from %s to %s: %w", first.Format(time.DateOnly), last.Format(time.DateOnly), err)
@@ -145,37 +153,44 @@ func (u *Usage) count(ctx context.Context, first, last time.Time) (days []UsageD
 	return days, nil
 }
 
-// storeUsage writes what has changed. How many users there were is known when the day is closed, and stays. What ClickHouse does
-// not have any more stays too.
-func storeUsage(ctx context.Context, tx pgx.Tx, days []UsageDay) (changed int64, err error) {
+// storeUsage writes what has changed and returns that, as it is stored. How many users there were is known when the day is closed, and
+// stays. What ClickHouse does not have any more stays too.
+func storeUsage(ctx context.Context, tx pgx.Tx, days []UsageDay) (written []UsageDay, err error) {
 	var batch pgx.Batch
 	for _, d := range days {
 		batch.Queue(`
-			INSERT INTO control.usage_days AS u (day, tenant, requests, spans, sampled_spans, refused_spans, points, refused_points, bytes, stored_bytes, users)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, (SELECT count(*) FROM control.memberships m WHERE m.tenant = $2))
+			INSERT INTO control.usage_days AS u (day, tenant, requests, spans, sampled_spans, refused_spans, points, refused_points, bytes, stored_bytes,
+				api_calls, users)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (SELECT count(*) FROM control.memberships m WHERE m.tenant = $2))
 			ON CONFLICT (day, tenant) DO UPDATE SET requests = excluded.requests, spans = excluded.spans, sampled_spans = excluded.sampled_spans,
 				refused_spans = excluded.refused_spans, points = excluded.points, refused_points = excluded.refused_points, bytes = excluded.bytes,
-				stored_bytes = excluded.stored_bytes, revision = u.revision + 1, revised_at = now()
-			WHERE (u.requests, u.spans, u.sampled_spans, u.refused_spans, u.points, u.refused_points, u.bytes, u.stored_bytes)
+				stored_bytes = excluded.stored_bytes, api_calls = excluded.api_calls, revision = u.revision + 1, revised_at = now()
+			WHERE (u.requests, u.spans, u.sampled_spans, u.refused_spans, u.points, u.refused_points, u.bytes, u.stored_bytes, u.api_calls)
 				<> (excluded.requests, excluded.spans, excluded.sampled_spans, excluded.refused_spans, excluded.points, excluded.refused_points,
-					excluded.bytes, excluded.stored_bytes)`,
-			d.Day, d.Tenant, d.Requests, d.Spans, d.Sampled, d.Refused, d.Points, d.RefusedPoints, d.Bytes, d.StoredBytes).Exec(func(tag pgconn.CommandTag) error {
-			changed += tag.RowsAffected()
-			return nil
+					excluded.bytes, excluded.stored_bytes, excluded.api_calls)
+			RETURNING `+usageColumns,
+			d.Day, d.Tenant, d.Requests, d.Spans, d.Sampled, d.Refused, d.Points, d.RefusedPoints, d.Bytes, d.StoredBytes, d.APICalls).Query(func(rows pgx.Rows) error {
+			some, err := pgx.CollectRows(rows, pgx.RowToStructByPos[UsageDay])
+			written = append(written, some...)
+			return err
 		})
 	}
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
-		return 0, fmt.Errorf("cannot store what was used: %w", err)
+		return nil, fmt.Errorf("cannot store what was used: %w", err)
 	}
-	return changed, nil
+	return written, nil
 }
+
+// usageColumns are those of control.usage_days as UsageDay has them.
+const usageColumns = `day, tenant, requests, spans, sampled_spans, refused_spans, points, refused_points, bytes, stored_bytes, users, api_calls,
+	revision, closed_at, revised_at`
 
 // Days returns the closed days from first to last, both with them, of one tenant, or of all that one may see for the empty id: by
 // day and tenant, at most limit.
 func (u *Usage) Days(ctx context.Context, id ID, first, last time.Time, limit int) (days []UsageDay, err error) {
 	read := func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT day, tenant, requests, spans, sampled_spans, refused_spans, points, refused_points, bytes, stored_bytes, users, revision, closed_at, revised_at
+			SELECT `+usageColumns+`
 			FROM control.usage_days WHERE day BETWEEN $1 AND $2 AND ($3 = '' OR tenant = $3) ORDER BY day, tenant LIMIT $4`, first, last, id, limit)
 		if err == nil {
 			days, err = pgx.CollectRows(rows, pgx.RowToStructByPos[UsageDay])

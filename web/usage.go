@@ -62,6 +62,7 @@ type usageDayView struct {
 	Bytes         int64     `json:"bytes" doc:"Of the spans that were counted, as protobuf."`
 	StoredBytes   int64     `json:"stored_bytes" doc:"Of those of them that are stored."`
 	Users         int64     `json:"users" doc:"People of the tenant when the day was closed."`
+	APICalls      int64     `json:"api_calls" doc:"By the tenant's people, and by keys that are bound to it; those of telemetry are not among them."`
 	Revision      int       `json:"revision" doc:"1, and one more for each time that what came late changed something."`
 	ClosedAt      time.Time `json:"closed_at"`
 	RevisedAt     time.Time `json:"revised_at"`
@@ -121,14 +122,14 @@ func (a usageAPI) list(ctx context.Context, in *usageDaysPage) (*usageDaysOut, e
 	out.Body.Days = make([]usageDayView, len(days))
 	for i, d := range days {
 		out.Body.Days[i] = usageDayView{d.Day.Format(time.DateOnly), d.Tenant, d.Requests, d.Spans, d.Sampled, d.Refused, d.Points, d.RefusedPoints, d.Bytes,
-			d.StoredBytes, d.Users, d.Revision, d.ClosedAt.UTC(), d.RevisedAt.UTC()}
+			d.StoredBytes, d.Users, d.APICalls, d.Revision, d.ClosedAt.UTC(), d.RevisedAt.UTC()}
 	}
 	return out, nil
 }
 
 // usageColumns are those of the file. New ones come after these.
 var usageColumns = []string{"day", "tenant", "requests", "spans", "sampled_spans", "refused_spans", "points", "refused_points", "bytes", "stored_bytes",
-	"users", "revision", "closed_at", "revised_at"}
+	"users", "revision", "closed_at", "revised_at", "api_calls"}
 
 func (a usageAPI) file(ctx context.Context, in *UsageDaysInput) (*usageCSVOut, error) {
 	days, err := a.read(ctx, in, maxUsageRows+1)
@@ -146,7 +147,8 @@ func (a usageAPI) file(ctx context.Context, in *UsageDaysInput) (*usageCSVOut, e
 		for _, n := range []int64{d.Requests, d.Spans, d.Sampled, d.Refused, d.Points, d.RefusedPoints, d.Bytes, d.StoredBytes, d.Users, int64(d.Revision)} {
 			row = append(row, strconv.FormatInt(n, 10))
 		}
-		_ = w.Write(append(row, d.ClosedAt.UTC().Format(time.RFC3339), d.RevisedAt.UTC().Format(time.RFC3339)))
+		_ = w.Write(append(row, d.ClosedAt.UTC().Format(time.RFC3339), d.RevisedAt.UTC().Format(time.RFC3339),
+			strconv.FormatInt(d.APICalls, 10)))
 	}
 	w.Flush()
 	return &usageCSVOut{ContentType: "text/csv; charset=utf-8", Disposition: `attachment; filename="usage-days.csv"`, Body: b.Bytes()}, nil

@@ -44,6 +44,8 @@ type serverFlags struct {
 	AuditRetention time.Duration `help:"How long the audit log keeps entries that are no tenant's. Default: 9600h."`
 	TrustedProxies []string      `help:"Networks of your reverse proxies, whose X-Forwarded-For is believed, such as 10.0.0.0/8." sep:"," placeholder:"NETWORK"`
 
+	WebhooksToPrivate bool `help:"Let webhooks go to addresses that are not public, and by http. Default: they are refused."`
+
 	OIDCIssuer       string        `name:"oidc-issuer" help:"OpenID Connect provider that people sign in at." placeholder:"URL"`
 	OIDCClientID     string        `name:"oidc-client-id" help:"What it knows headroom by." placeholder:"ID"`
 	OIDCClientSecret string        `name:"oidc-client-secret" help:"Its secret for headroom." placeholder:"SECRET"`
@@ -65,7 +67,7 @@ func (f *serverFlags) options(log *slog.Logger) app.Options {
 		ListenInternal: f.ListenInternal,
 		ClickHouse:     f.ClickHouse, Postgres: f.Postgres, PostgresOwner: f.PostgresOwner,
 		Name: f.Name, ConsoleURL: f.ConsoleURL, StatusURL: f.StatusURL, MaxSpoolBytes: f.MaxSpoolBytes, MaxSpoolAge: f.MaxSpoolAge, KeepQuarantine: f.KeepQuarantine, Quota: f.Quota,
-		AuditRetention: f.AuditRetention, TrustedProxies: f.TrustedProxies,
+		AuditRetention: f.AuditRetention, TrustedProxies: f.TrustedProxies, WebhooksToPrivate: f.WebhooksToPrivate,
 		MaxStrangers: f.MaxStrangers, MaxStrangersPerAddress: f.MaxStrangersPerAddress, StrangerTimeout: f.StrangerTimeout,
 		Slack: app.SlackOptions{Token: f.SlackToken, SigningSecret: f.SlackSigningSecret, Channel: f.SlackChannel, APIURL: f.SlackAPIURL},
 		SignIn: app.SignInOptions{Issuer: f.OIDCIssuer, ClientID: f.OIDCClientID, ClientSecret: f.OIDCClientSecret, GroupsClaim: f.OIDCGroupsClaim,
