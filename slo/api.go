@@ -29,6 +29,7 @@ func (r *Reader) RegisterAPI(api *web.API) {
 	web.Register(api, op(http.MethodGet, "/{name}/history", "get-slo-history", "Who changed an SLO and how",
 		"The newest revision first.", tenant.MayRead(tenant.ResourceSLOs)), r.apiHistory)
 	r.registerBacktest(api)
+	r.registerCorrections(api)
 }
 
 type nameInput struct {

@@ -48,7 +48,7 @@ func startsOf(defs []Definition, now time.Time) []time.Time {
 func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, at windows, now time.Time) Status {
 	s := Status{
 		SLO: d.Name, Revision: d.Revision, Title: d.Title, Product: d.Selector.Product, Tenant: t, Target: target,
-		Window: d.Window, WindowWords: at.words, From: at.budget, Counts: counts.since(at.budget), At: now,
+		Window: d.Window, WindowWords: at.words, From: at.budget, Counts: counts.since(at.budget), Excluded: counts.excludedSince(at.budget), At: now,
 	}
 	if d.Calendar != nil {
 		until := at.until // not the parameter's address, which would put every call's on the heap
@@ -166,7 +166,7 @@ func newSnapshot(defs []Definition, counts []map[tenant.ID]windowCounts, targets
 		tenants := make([]tenant.ID, 0, len(counts[i]))
 		for t, windows := range counts[i] {
 			tenants = append(tenants, t)
-			fleet.add(windows.starts, windows.counts)
+			fleet.merge(windows)
 		}
 		slices.Sort(tenants)
 		for _, t := range tenants {

@@ -139,31 +139,74 @@ func (r *Reader) Evaluate(ctx context.Context, now time.Time) (*Snapshot, error)
 
 // countsOfAllTenants returns, for each definition by its place, the windows of every tenant that it has counts of.
 func (r *Reader) countsOfAllTenants(ctx context.Context, defs []Definition, now time.Time) ([]map[tenant.ID]windowCounts, error) {
-	return r.counts(clickhouse.AcrossTenants(ctx), defs, now, false)
+	return r.counts(clickhouse.AcrossTenants(ctx), defs, now, everybody{})
 }
 
-func (r *Reader) counts(ctx context.Context, defs []Definition, now time.Time, oneTenant bool) ([]map[tenant.ID]windowCounts, error) {
+// counts returns the same for some tenants, with what corrections take out of them.
+func (r *Reader) counts(ctx context.Context, defs []Definition, now time.Time, who audience) ([]map[tenant.ID]windowCounts, error) {
 	out := make([]map[tenant.ID]windowCounts, len(defs))
 	if len(defs) == 0 {
 		return out, nil
 	}
+	all := make([]int, len(defs))
+	for i := range defs {
+		all[i] = i
+		out[i] = map[tenant.ID]windowCounts{}
+	}
+	corrections, err := r.o.Store.CorrectionsInForce(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan := newReadPlan(now, startsOf(defs, now))
+	err = r.read(ctx, plan, defs, all, who, func(def int, id tenant.ID, counts []Counts) {
+		c := out[def][id]
+		c.add(plan.starts, counts)
+		out[def][id] = c
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range exclusions(defs, corrections, plan.starts[0], endOf(now)) {
+		them := who
+		if len(e.tenants) > 0 {
+			if them = who.among(e.tenants); them == nil {
+				continue
+			}
+		}
+		err = r.read(ctx, plan.only(e.spans), defs, e.defs, them, func(def int, id tenant.ID, counts []Counts) {
+			if c, ok := out[def][id]; ok {
+				c.exclude(counts)
+				out[def][id] = c
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// read reads what a plan says for the definitions at some places and calls f, not at once from several goroutines, with
+// the requests from each of the first starts on. A tenant comes once for each rollup that has it.
+func (r *Reader) read(ctx context.Context, plan readPlan, defs []Definition, places []int, who audience, f func(def int, id tenant.ID, counts []Counts)) error {
 	type key struct {
 		slo      string
 		revision uint32
 	}
-	place := make(map[key]int, len(defs))
-	for i := range defs {
-		place[key{defs[i].Name, defs[i].SLIRevision}] = i
-		out[i] = map[tenant.ID]windowCounts{}
+	place := make(map[key]int, len(places))
+	some := make([]Definition, len(places))
+	for i, p := range places {
+		some[i] = defs[p]
+		place[key{defs[p].Name, defs[p].SLIRevision}] = p
 	}
-	plan := newReadPlan(now, startsOf(defs, now))
-	var mu sync.Mutex // guards out
-	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex // one call of f at a time
+	where, parameters := who.where()
+	g, ctx := errgroup.WithContext(ch.Context(ctx, ch.WithParameters(parameters)))
 	for _, tier := range plan.tiers() {
 		g.Go(func() error {
-			rows, err := r.o.ClickHouse.Query(ctx, plan.sql(tier, defs, oneTenant))
+			rows, err := r.o.ClickHouse.Query(ctx, plan.sql(tier, some, where))
 			if err != nil {
-				return fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+				return fmt.Errorf("cannot read the counts of %d SLOs: %w", len(some), err)
 			}
 			defer func() { _ = rows.Close() }()
 			var (
@@ -179,23 +222,19 @@ func (r *Reader) counts(ctx context.Context, defs []Definition, now time.Time, o
 				if err := rows.Scan(row...); err != nil {
 					return fmt.Errorf("cannot scan the counts of an SLO: %w", err)
 				}
-				i, ok := place[k]
-				if !ok {
-					continue // of another revision
+				if p, ok := place[k]; ok { // else of another revision
+					mu.Lock()
+					f(p, tenant.ID(id), counts)
+					mu.Unlock()
 				}
-				mu.Lock()
-				c := out[i][tenant.ID(id)]
-				c.add(plan.starts, counts)
-				out[i][tenant.ID(id)] = c
-				mu.Unlock()
 			}
 			if err := rows.Err(); err != nil {
-				return fmt.Errorf("cannot read the counts of %d SLOs: %w", len(defs), err)
+				return fmt.Errorf("cannot read the counts of %d SLOs: %w", len(some), err)
 			}
 			return nil
 		})
 	}
-	return out, g.Wait()
+	return g.Wait()
 }
 
 // Status returns how one SLO stands for one tenant as of now, read for it alone. A tenant without requests has no data.
@@ -209,7 +248,7 @@ func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the tenants' plans: %w", err)
 	}
-	counts, err := r.counts(r.tenantScope(ctx, t), []Definition{*d}, now, true)
+	counts, err := r.counts(clickhouse.InTenant(ctx, t), []Definition{*d}, now, onlyTenants{t})
 	if err != nil {
 		return nil, err
 	}
@@ -219,11 +258,6 @@ func (r *Reader) Status(ctx context.Context, t tenant.ID, name string, now time.
 	}
 	s := evaluate(d, t, targets.of(d, t), counts[0][t], d.windowsAt(now), now.UTC())
 	return &s, nil
-}
-
-// tenantScope returns a context whose queries have the parameter tenant and see no other tenant's counts.
-func (r *Reader) tenantScope(ctx context.Context, t tenant.ID) context.Context {
-	return ch.Context(clickhouse.InTenant(ctx, t), ch.WithParameters(ch.Parameters{"tenant": escapeParameter(string(t))}))
 }
 
 // escapeParameter writes a string as ClickHouse wants a query parameter's value: as in a tab-separated file.

@@ -68,6 +68,23 @@ func appendSpan(spans []span, s span) []span {
 	return append(spans, s)
 }
 
+// only returns the plan for reading what of it is in some spans, which are in order and apart.
+func (p readPlan) only(spans []span) readPlan {
+	q := readPlan{starts: p.starts}
+	minutes := intersect(p.minutes, spans)
+	for _, s := range intersect(p.hours, spans) {
+		firstHour, lastHour := s.from.Add(time.Hour-1).Truncate(time.Hour), s.to.Truncate(time.Hour)
+		if !firstHour.Before(lastHour) {
+			minutes = append(minutes, s)
+			continue
+		}
+		minutes = append(minutes, span{s.from, firstHour}, span{lastHour, s.to})
+		q.hours = append(q.hours, span{firstHour, lastHour})
+	}
+	q.minutes = union(minutes)
+	return q
+}
+
 // tier is one of the rollups that counts are read from.
 type tier struct {
 	table, column string
@@ -89,10 +106,10 @@ func (p readPlan) within(t tier) int {
 
 // sql returns the query for one tier: a row for each SLO, revision and tenant with its good and total requests from each
 // of the starts on that are within the tier. Rows of other revisions than the definitions' can be among them: looking for
-// both together costs more than all the rest. With oneTenant it is for the query parameter tenant alone.
+// both together costs more than all the rest. tenants is a condition on the column of this name, or empty.
 //
 // The hourly rollup is ordered by what is grouped by, so that ClickHouse needs no table of groups: a fifth of the time.
-func (p readPlan) sql(t tier, defs []Definition, oneTenant bool) string {
+func (p readPlan) sql(t tier, defs []Definition, tenants string) string {
 	var names, revisions []string
 	for i := range defs {
 		names = append(names, "'"+defs[i].Name+"'") // of letters, digits and hyphens
@@ -100,8 +117,8 @@ func (p readPlan) sql(t tier, defs []Definition, oneTenant bool) string {
 	}
 	slices.Sort(revisions)
 	where := fmt.Sprintf("slo IN (%s) AND revision IN (%s)", strings.Join(names, ", "), strings.Join(slices.Compact(revisions), ", "))
-	if oneTenant {
-		where += " AND tenant = {tenant:String}"
+	if tenants != "" {
+		where += " AND " + tenants
 	}
 	columns := "slo, revision, tenant"
 	for _, s := range p.starts[:p.within(t)] {
@@ -133,8 +150,9 @@ func within(column string, spans []span) string {
 // windowCounts are the requests of one tenant, or of all together, in each of several windows that end now. The zero value
 // has seen none.
 type windowCounts struct {
-	starts []time.Time // of the plan, shared
-	counts []Counts    // from each start on
+	starts   []time.Time // of the plan, shared
+	counts   []Counts    // from each start on
+	excluded []Counts    // what corrections took out of them; nil for nothing
 }
 
 // since returns the requests in the window that begins at start, which is one of the plan's.
@@ -156,4 +174,42 @@ func (w *windowCounts) add(starts []time.Time, counts []Counts) {
 		w.counts[i].Good += c.Good
 		w.counts[i].Total += c.Total
 	}
+}
+
+// merge adds another tenant's windows.
+func (w *windowCounts) merge(other windowCounts) {
+	w.add(other.starts, other.counts)
+	if other.excluded == nil {
+		return
+	}
+	if w.excluded == nil {
+		w.excluded = make([]Counts, len(w.starts))
+	}
+	for i, c := range other.excluded {
+		w.excluded[i].Good += c.Good
+		w.excluded[i].Total += c.Total
+	}
+}
+
+// exclude takes out what there was from each of the first starts on. A little more than is in may have come meanwhile.
+func (w *windowCounts) exclude(counts []Counts) {
+	if w.excluded == nil {
+		w.excluded = make([]Counts, len(w.starts))
+	}
+	for i, c := range counts {
+		left := w.counts[i]
+		total := min(left.Total, c.Total)
+		bad := min(left.Bad(), c.Bad(), total)
+		w.counts[i] = Counts{Total: left.Total - total, Good: left.Total - total - min(left.Bad()-bad, left.Total-total)}
+		w.excluded[i].Total += total
+		w.excluded[i].Good += total - bad
+	}
+}
+
+// excludedSince returns what corrections took out of the window that begins at start.
+func (w windowCounts) excludedSince(start time.Time) Counts {
+	if w.excluded == nil {
+		return Counts{}
+	}
+	return windowCounts{starts: w.starts, counts: w.excluded}.since(start)
 }

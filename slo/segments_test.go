@@ -65,11 +65,11 @@ func TestStartOf(t *testing.T) {
 	f(30*day, "2026-10-24 10:00:00")
 }
 
-func queries(now time.Time, defs []Definition, oneTenant bool) string {
+func queries(now time.Time, defs []Definition, tenants string) string {
 	p := newReadPlan(now, startsOf(defs, now))
 	var parts []string
 	for _, t := range p.tiers() {
-		parts = append(parts, p.sql(t, defs, oneTenant))
+		parts = append(parts, p.sql(t, defs, tenants))
 	}
 	return strings.Join(parts, ";\n\n")
 }
@@ -94,6 +94,6 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s differs (UPDATE_GOLDEN=1 writes it):\n%s", golden, got)
 		}
 	}
-	f("testdata/all_tenants.sql", queries(now, defs, false))
-	f("testdata/one_tenant.sql", queries(now, defs[:1], true))
+	f("testdata/all_tenants.sql", queries(now, defs, ""))
+	f("testdata/one_tenant.sql", queries(now, defs[:1], "tenant IN {tenants:Array(String)}"))
 }

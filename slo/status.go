@@ -79,12 +79,18 @@ type Status struct {
 	WindowWords          string        `json:"-"`               // the window as people say it: "30 days", "calendar month"
 	From                 time.Time     `json:"from"`            // where the window begins that ends with the minute of At
 	Until                *time.Time    `json:"until,omitempty"` // where a calendar window will end; nil for a rolling one
-	Counts                             // over the SLO's window
+	Counts                             // over the SLO's window, without what is excluded
+	Excluded             Counts        `json:"excluded"`             // over the window: what corrections name
 	ErrorBudgetRemaining float64       `json:"errorBudgetRemaining"` // 1 is full, 0 used up, negative overspent
 	BurnRates            []BurnRate    `json:"burnRates"`
 	ExhaustsAt           *time.Time    `json:"exhaustsAt,omitempty"` // at the present rate; nil when it does not run out within the window
 	State                State         `json:"state"`
 	At                   time.Time     `json:"at"`
+}
+
+// BudgetWithExcluded returns the share of the budget that would be left without corrections.
+func (s *Status) BudgetWithExcluded() float64 {
+	return errorBudgetRemaining(Counts{Good: s.Good + s.Excluded.Good, Total: s.Total + s.Excluded.Total}, s.Target)
 }
 
 // Worst returns the firing pair with the highest long rate, else the pair with the highest long rate, else nil.

@@ -82,9 +82,16 @@ type statusView struct {
 	Good                 uint64         `json:"good"`
 	Total                uint64         `json:"total"`
 	ErrorBudgetRemaining float64        `json:"error_budget_remaining" doc:"1 is full, 0 used up, negative overspent."`
+	Excluded             *excludedView  `json:"excluded,omitempty" doc:"What corrections take out of the window; absent when nothing."`
 	BurnRates            []burnRateView `json:"burn_rates"`
 	ExhaustsAt           *time.Time     `json:"exhausts_at,omitempty" doc:"At the present rate; absent when it does not run out within the window."`
 	At                   time.Time      `json:"at"`
+}
+
+type excludedView struct {
+	Good                 uint64  `json:"good"`
+	Total                uint64  `json:"total"`
+	ErrorBudgetRemaining float64 `json:"error_budget_remaining" doc:"What would be left if they counted."`
 }
 
 type burnRateView struct {
@@ -144,6 +151,9 @@ func statusViewOf(s *Status) statusView {
 		Target: inPercent(s.Target), Window: Shorthand(s.Window), WindowSeconds: int64(s.Window / time.Second), From: s.From, Until: s.Until, Good: s.Good,
 		Total: s.Total, ErrorBudgetRemaining: s.ErrorBudgetRemaining, ExhaustsAt: s.ExhaustsAt, At: s.At,
 		BurnRates: make([]burnRateView, len(s.BurnRates)),
+	}
+	if s.Excluded.Total > 0 {
+		v.Excluded = &excludedView{Good: s.Excluded.Good, Total: s.Excluded.Total, ErrorBudgetRemaining: s.BudgetWithExcluded()}
 	}
 	if s.Until != nil {
 		v.Window = s.WindowWords
