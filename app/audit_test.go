@@ -11,7 +11,9 @@ import (
 )
 
 // leavesNoEntry are operations with a changing method that need no entry in the audit log when they succeed, with the reason.
-var leavesNoEntry = map[string]string{}
+var leavesNoEntry = map[string]string{
+	"backtest-slos": "it reads what was and changes nothing; the method is POST for its body",
+}
 
 // writes is what an operation is called with where the hunt's inputs do not do: parameters of the path, the query, and members
 // of the body, nil for those to leave out. An answer's member keep is kept for later calls, which name it as $keep.
@@ -64,6 +66,9 @@ var written = []writes{
 	{id: "apply-slos", text: `{apiVersion: openslo/v1, kind: SLO, metadata: {name: written-slo}, spec: {service: x, indicator: {metadata: {name: i},
 		spec: {ratioMetric: {rawType: success, raw: {metricSource: {type: headroom, spec: {product: x}}}}}}, budgetingMethod: Occurrences,
 		timeWindow: [{duration: 30d, isRolling: true}], objectives: [{displayName: all, targetPercent: 99}]}}`},
+	{id: "create-correction", body: map[string]any{"slos": []any{"written-slo"}, "starts_at": "2026-11-01T02:00:00Z", "ends_at": "2026-11-01T03:00:00Z",
+		"repeats": "FREQ=WEEKLY", "time_zone": "Europe/Berlin"}, keep: "id correction"},
+	{id: "revoke-correction", path: map[string]string{"id": "$correction"}},
 	{id: "delete-slo", path: map[string]string{"name": "written-slo"}},
 	{id: "export-tenant"},
 	{id: "export-audit"},

@@ -224,12 +224,12 @@ func (c *Collector) Run(ctx context.Context) error {
 	return nil
 }
 
-// Ready returns why no request is taken, as far as the spool's disk is concerned; nil when they are.
+// Ready returns why no request is taken, whoever sends it; nil when they are.
 func (c *Collector) Ready(context.Context) error {
 	if !c.spool.takes() {
 		return errors.New("the spool's disk cannot be written")
 	}
-	return nil
+	return c.departed.refusal()
 }
 
 // openSpool makes the spool usable, with the requests known that it has acknowledged.

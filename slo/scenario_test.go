@@ -26,6 +26,8 @@ import (
 //	plan TENANT NAME                              puts the tenant on a plan
 //	traffic TENANT N/s|m|h [failing PERCENT]      from now on; 0/s is none
 //	load TENANT N [failing N] [at DURATION ago]   that many requests at once
+//	correct NAME TENANT|all from DURATION ago|ahead for DURATION   leaves that out, from the minute on in which it begins
+//	revoke NAME
 //	advance DURATION [every DURATION]             lets time pass, evaluating at each step (10s by default)
 //	mark                                          what "after" counts from
 //	expect TENANT state STATE                     also fleet in place of a tenant, and SLO/TENANT where there are several
@@ -44,7 +46,7 @@ func TestScenarios(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".test"), func(t *testing.T) {
 			t.Parallel()
-			s := &scenario{env: newEnv(t), t: t, traffic: map[string]*traffic{}, open: map[alerting.Key]bool{}, opened: map[string]time.Time{}, resolved: map[string]time.Time{}}
+			s := &scenario{env: newEnv(t), t: t, traffic: map[string]*traffic{}, open: map[alerting.Key]bool{}, opened: map[string]time.Time{}, resolved: map[string]time.Time{}, corrections: map[string]string{}}
 			s.now = time.Now().UTC().Truncate(day).Add(-day)
 			s.marked = s.now
 			f, err := os.Open(file)
@@ -76,6 +78,8 @@ type scenario struct {
 	open     map[alerting.Key]bool
 	opened   map[string]time.Time
 	resolved map[string]time.Time
+
+	corrections map[string]string // ids by name
 }
 
 // traffic is an even stream of requests.
@@ -131,6 +135,21 @@ func (s *scenario) run(w []string) {
 		s.applySLO(w[1], w[2:])
 	case "delete":
 		s.check(s.store.Delete(s.t.Context(), "tester", w[1]))
+	case "correct":
+		at := s.now.Add(-s.duration(w[4]))
+		if w[5] == "ahead" {
+			at = s.now.Add(s.duration(w[4]))
+		}
+		c := Correction{Reason: "planned", StartsAt: at.Truncate(time.Minute)}
+		c.EndsAt = c.StartsAt.Add(s.duration(w[7]))
+		if w[2] != "all" {
+			c.Tenants = []tenant.ID{tenant.ID(w[2])}
+		}
+		added, err := s.store.AddCorrection(s.t.Context(), "tester", c)
+		s.check(err)
+		s.corrections[w[1]] = added.ID
+	case "revoke":
+		s.check(s.store.RevokeCorrection(s.t.Context(), "tester", s.corrections[w[1]], "it did count"))
 	case "plan":
 		s.plans[tenant.ID(w[1])] = tenant.Plan(w[2])
 	case "traffic":

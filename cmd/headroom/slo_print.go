@@ -60,7 +60,12 @@ func printStatus(raw json.RawMessage) error {
 		Total           uint64     `json:"total"`
 		BudgetRemaining float64    `json:"error_budget_remaining"`
 		ExhaustsAt      *time.Time `json:"exhausts_at"`
-		BurnRates       []struct {
+		Excluded        *struct {
+			Good            uint64  `json:"good"`
+			Total           uint64  `json:"total"`
+			BudgetRemaining float64 `json:"error_budget_remaining"`
+		} `json:"excluded"`
+		BurnRates []struct {
 			Severity  string  `json:"severity"`
 			Factor    float64 `json:"factor"`
 			Long      string  `json:"long"`
@@ -79,6 +84,9 @@ func printStatus(raw json.RawMessage) error {
 	}
 	fmt.Printf("%s for %s: %s. %d of %d good in %s, target %g %%, %.1f %% of the error budget left\n",
 		s.SLO, who, s.State, s.Good, s.Total, s.Window, s.Target, s.BudgetRemaining*100)
+	if x := s.Excluded; x != nil {
+		fmt.Printf("  without %d of %d good that corrections exclude; with them %.1f %% would be left\n", x.Good, x.Total, x.BudgetRemaining*100)
+	}
 	if s.ExhaustsAt != nil {
 		fmt.Printf("at this rate the budget is used up at %s\n", s.ExhaustsAt.UTC().Format(time.RFC3339))
 	}
