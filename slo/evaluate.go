@@ -59,7 +59,9 @@ func evaluate(d *Definition, t tenant.ID, target PPM, counts windowCounts, at wi
 	for i, w := range d.Policy.Windows {
 		s.BurnRates = append(s.BurnRates, evaluatePair(w, d.Policy.Confidence, target, counts.since(at.pairs[i].long), counts.since(at.pairs[i].short)))
 	}
-	s.ExhaustsAt = exhaustsAt(&s, now)
+	if b := s.present(); b != nil {
+		s.ExhaustsAt = s.exhaustsAt(b.LongRate)
+	}
 	s.State = stateOf(&s)
 	return s
 }
@@ -125,33 +127,49 @@ func stateOf(s *Status) State {
 	return state
 }
 
-// exhaustsAt returns when the budget runs out if it goes on burning as it does: what is left ÷ burn rate, as a rate of 1
-// uses the whole up over the window. Of a rolling window the remaining share × window is left; of a calendar window all of
-// it but what was used of the part that is over. The rate is that of the fastest firing pair, else of the shortest
-// long window. It is nil when the budget is gone, nothing burns, or it would take longer than the window.
-func exhaustsAt(s *Status, now time.Time) *time.Time {
-	if s.ErrorBudgetRemaining <= 0 || len(s.BurnRates) == 0 {
-		return nil
-	}
-	now = now.UTC()
+// present returns the pair that says how fast the budget burns now: the fastest that fires, else that with the shortest
+// long window. It is nil when there is no pair.
+func (s *Status) present() *BurnRate {
 	present := s.Worst()
-	if !present.Firing {
-		for i := range s.BurnRates {
-			if b := &s.BurnRates[i]; b.Long < present.Long {
-				present = b
-			}
+	if present == nil || present.Firing {
+		return present
+	}
+	for i := range s.BurnRates {
+		if b := &s.BurnRates[i]; b.Long < present.Long {
+			present = b
 		}
+	}
+	return present
+}
+
+// exhaustsAt returns when the budget runs out if it goes on burning at a rate: what is left ÷ rate, as a rate of 1 uses
+// the whole up over the window. Of a rolling window the remaining share × window is left; of a calendar window all of it
+// but what was used of the part that is over. It is nil when the budget is gone, nothing burns, or it would take longer
+// than the window.
+func (s *Status) exhaustsAt(rate float64) *time.Time {
+	if s.ErrorBudgetRemaining <= 0 || rate <= 0 {
+		return nil
 	}
 	left, bound := s.ErrorBudgetRemaining*float64(s.Window), float64(s.Window)
 	if s.Until != nil {
-		left = float64(s.Until.Sub(s.From)) - (1-s.ErrorBudgetRemaining)*float64(now.Sub(s.From))
-		bound = float64(s.Until.Sub(now))
+		left = float64(s.Until.Sub(s.From)) - (1-s.ErrorBudgetRemaining)*float64(s.At.Sub(s.From))
+		bound = float64(s.Until.Sub(s.At))
 	}
-	if present.LongRate <= 0 || left/present.LongRate >= bound {
+	if left/rate >= bound {
 		return nil
 	}
-	at := now.Add(time.Duration(left / present.LongRate)).Truncate(time.Second)
+	at := s.At.UTC().Add(time.Duration(left / rate)).Truncate(time.Second)
 	return &at
+}
+
+// ExhaustsBetween returns when the budget runs out at the upper and at the lower confidence bound of the present rate, nil for
+// not within the window. ExhaustsAt lies between them.
+func (s *Status) ExhaustsBetween() (earliest, latest *time.Time) {
+	b := s.present()
+	if b == nil || s.ExhaustsAt == nil {
+		return nil, nil
+	}
+	return s.exhaustsAt(b.UpperRate()), s.exhaustsAt(b.LowerRate())
 }
 
 // newSnapshot evaluates every SLO for every tenant that it has counts of, and for all tenants together. counts holds,

@@ -110,6 +110,9 @@ func TestEvaluateProperties(t *testing.T) {
 		if at := s.ExhaustsAt; at != nil && (!at.After(now.Add(-time.Second)) || at.After(now.Add(d.Window))) {
 			t.Fatalf("exhausts at %s", at)
 		}
+		if early, late := s.ExhaustsBetween(); s.ExhaustsAt != nil && (early == nil || early.After(*s.ExhaustsAt) || late != nil && late.Before(*s.ExhaustsAt)) {
+			t.Fatalf("exhausts at %s, between %v and %v", s.ExhaustsAt, early, late)
+		}
 		if (s.State == StatePage) != (s.firing(Page) != nil) {
 			t.Fatalf("state %s, firing %+v", s.State, s.firing(Page))
 		}

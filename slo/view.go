@@ -85,6 +85,8 @@ type statusView struct {
 	Excluded             *excludedView  `json:"excluded,omitempty" doc:"What corrections take out of the window; absent when nothing."`
 	BurnRates            []burnRateView `json:"burn_rates"`
 	ExhaustsAt           *time.Time     `json:"exhausts_at,omitempty" doc:"At the present rate; absent when it does not run out within the window."`
+	ExhaustsEarliest     *time.Time     `json:"exhausts_earliest,omitempty" doc:"At the upper confidence bound of the present rate; there when exhausts_at is."`
+	ExhaustsLatest       *time.Time     `json:"exhausts_latest,omitempty" doc:"At the lower bound; absent when it does not run out within the window then."`
 	At                   time.Time      `json:"at"`
 }
 
@@ -152,6 +154,7 @@ func statusViewOf(s *Status) statusView {
 		Total: s.Total, ErrorBudgetRemaining: s.ErrorBudgetRemaining, ExhaustsAt: s.ExhaustsAt, At: s.At,
 		BurnRates: make([]burnRateView, len(s.BurnRates)),
 	}
+	v.ExhaustsEarliest, v.ExhaustsLatest = s.ExhaustsBetween()
 	if s.Excluded.Total > 0 {
 		v.Excluded = &excludedView{Good: s.Excluded.Good, Total: s.Excluded.Total, ErrorBudgetRemaining: s.BudgetWithExcluded()}
 	}
