@@ -63,6 +63,9 @@ func listen(ctx context.Context, l *lifecycle, log *slog.Logger, e endpoint) (*s
 		ErrorLog: slog.NewLogLogger(log.With("component", e.name).Handler(), slog.LevelError), // handlers that panicked
 	}
 	if e.strangers != nil {
+		// Exporters open connections before they need them, so one may come with its first request late: how long a stranger may
+		// wait is what bounds it.
+		s.http.ReadHeaderTimeout = s.http.ReadTimeout
 		listener = e.strangers.Listen(listener)
 		s.http.ConnContext = e.strangers.Context
 	}
