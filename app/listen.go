@@ -29,6 +29,9 @@ type server struct {
 // maxHeaderBytes bounds the headers of a request.
 const maxHeaderBytes = 64 << 10
 
+// headerTimeout is how long a request's headers may take, those of the first from the connection's beginning; not for telemetry.
+const headerTimeout = 10 * time.Second
+
 const (
 	stillStarting = "headroom is starting"
 	startRetry    = 2 * time.Second
@@ -58,13 +61,13 @@ func listen(ctx context.Context, l *lifecycle, log *slog.Logger, e endpoint) (*s
 	}
 	s.http = &http.Server{
 		Protocols: &protocols, HTTP2: collector.HTTP2(),
-		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
+		Handler: s, ReadHeaderTimeout: headerTimeout, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.With("component", e.name).Handler(), slog.LevelError), // handlers that panicked
 	}
 	if e.strangers != nil {
-		// Exporters open connections before they need them, so one may come with its first request late: how long a stranger may
-		// wait is what bounds it.
+		// The first request may come late, from a client that has no CPU for a while, and if its connection is closed just then it
+		// does not send again. How long a stranger may wait is bounded already.
 		s.http.ReadHeaderTimeout = s.http.ReadTimeout
 		listener = e.strangers.Listen(listener)
 		s.http.ConnContext = e.strangers.Context

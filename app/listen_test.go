@@ -1,11 +1,16 @@
 package app
 
 import (
+	"bufio"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -13,6 +18,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/nexis-limited/headroom/collector"
 )
 
 // TestCallsOfGRPCEnd asks a listener by gRPC's own client while headroom starts, and while it stops: first it is told to
@@ -72,5 +79,37 @@ func TestCallsOfGRPCEnd(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("stop: %v", err)
+	}
+}
+
+// TestFirstRequestMayComeLate sends nothing on a connection for telemetry for longer than headers may take elsewhere. It stays, and its
+// first request is answered.
+func TestFirstRequestMayComeLate(t *testing.T) {
+	t.Parallel()
+	life := newLifecycle(discard())
+	t.Cleanup(func() { _ = life.stop() })
+	s, err := listen(t.Context(), life, discard(), endpoint{name: "otlp-http", addr: "127.0.0.1:0", otlp: true,
+		strangers: collector.NewStrangers(collector.StrangerOptions{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetReadDeadline(time.Now().Add(headerTimeout + time.Second))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("before there was a request: got %v, want nothing", err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusServiceUnavailable { // it is starting
+		t.Errorf("got %d", res.StatusCode)
 	}
 }

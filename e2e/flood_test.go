@@ -47,7 +47,6 @@ func TestFloodWhileClickHouseHangs(t *testing.T) {
 		serial   atomic.Int64
 		accepted atomic.Int64
 		refused  atomic.Int64
-		broken   atomic.Int64
 		wrong    atomic.Pointer[string]
 	)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
@@ -78,13 +77,6 @@ func TestFloodWhileClickHouseHangs(t *testing.T) {
 				req.Header.Set("Content-Type", "application/x-protobuf")
 				req.Header.Set("Authorization", "Bearer "+key)
 				resp, err := client.Do(req)
-				for tries := 0; err != nil && tries < 3; tries++ {
-					// A server may close a connection that has waited long just when it is used, so exporters send again: the same
-					// body, which counts once.
-					broken.Add(1)
-					req.Body, _ = req.GetBody()
-					resp, err = client.Do(req)
-				}
 				if err != nil {
 					fail("%v", err)
 					return
@@ -117,11 +109,7 @@ func TestFloodWhileClickHouseHangs(t *testing.T) {
 		t.Errorf("a client got: %s", *s)
 	}
 	resident = max(resident, residentBytes(t, h.PID()))
-	t.Logf("%d requests of %d spans accepted, %d refused, %d connections broken; headroom had at most %d MiB",
-		accepted.Load(), spans, refused.Load(), broken.Load(), resident>>20)
-	if n := broken.Load(); n > clients/100 { // who refuses before it has read a body must not reset the connection
-		t.Errorf("%d connections broke under their clients", n)
-	}
+	t.Logf("%d requests of %d spans accepted, %d refused; headroom had at most %d MiB", accepted.Load(), spans, refused.Load(), resident>>20)
 	if resident > maxResident {
 		t.Errorf("headroom had %d bytes resident, want at most %d", resident, maxResident)
 	}
