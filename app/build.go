@@ -166,6 +166,7 @@ func (a *app) consoleHandler() http.Handler {
 	r.Use(web.CountCalls(a.calls))
 	api := web.NewAPI(r, a.Version, a.Logger)
 	web.RegisterKeyAPI(api, a.keys)
+	web.RegisterMeAPI(api)
 	web.RegisterAuditAPI(api, tenant.NewAuditLog(a.pool))
 	web.RegisterMemberAPI(api, a.members)
 	web.RegisterUserAPI(api, a.users)

@@ -102,10 +102,11 @@ func (u *Usage) Close(ctx context.Context, now time.Time) (changed int64, err er
 		if err != nil {
 			return err
 		}
-		if days, err = addCalls(ctx, tx, days, first, last); err != nil {
+		others, err := addCalls(ctx, tx, days, first, last)
+		if err != nil {
 			return err
 		}
-		written, err := storeUsage(ctx, tx, days)
+		written, err := storeUsage(ctx, tx, days, others)
 		if err != nil {
 			return err
 		}
@@ -154,26 +155,37 @@ func (u *Usage) count(ctx context.Context, first, last time.Time) (days []UsageD
 }
 
 // storeUsage writes what has changed and returns that, as it is stored. How many users there were is known when the day is closed, and
-// stays. What ClickHouse does not have any more stays too.
-func storeUsage(ctx context.Context, tx pgx.Tx, days []UsageDay) (written []UsageDay, err error) {
+// stays. What ClickHouse does not have any more stays too: of others it says nothing, so only their API calls are compared and changed.
+func storeUsage(ctx context.Context, tx pgx.Tx, days, others []UsageDay) (written []UsageDay, err error) {
+	const insert = `
+		INSERT INTO control.usage_days AS u (day, tenant, requests, spans, sampled_spans, refused_spans, points, refused_points, bytes, stored_bytes,
+			api_calls, users)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (SELECT count(*) FROM control.memberships m WHERE m.tenant = $2))
+		ON CONFLICT (day, tenant) DO UPDATE SET `
+	const counted = insert + `requests = excluded.requests, spans = excluded.spans, sampled_spans = excluded.sampled_spans,
+			refused_spans = excluded.refused_spans, points = excluded.points, refused_points = excluded.refused_points, bytes = excluded.bytes,
+			stored_bytes = excluded.stored_bytes, api_calls = excluded.api_calls, revision = u.revision + 1, revised_at = now()
+		WHERE (u.requests, u.spans, u.sampled_spans, u.refused_spans, u.points, u.refused_points, u.bytes, u.stored_bytes, u.api_calls)
+			<> (excluded.requests, excluded.spans, excluded.sampled_spans, excluded.refused_spans, excluded.points, excluded.refused_points,
+				excluded.bytes, excluded.stored_bytes, excluded.api_calls)
+		RETURNING ` + usageColumns
+	const called = insert + `api_calls = excluded.api_calls, revision = u.revision + 1, revised_at = now()
+		WHERE u.api_calls <> excluded.api_calls
+		RETURNING ` + usageColumns
 	var batch pgx.Batch
-	for _, d := range days {
-		batch.Queue(`
-			INSERT INTO control.usage_days AS u (day, tenant, requests, spans, sampled_spans, refused_spans, points, refused_points, bytes, stored_bytes,
-				api_calls, users)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (SELECT count(*) FROM control.memberships m WHERE m.tenant = $2))
-			ON CONFLICT (day, tenant) DO UPDATE SET requests = excluded.requests, spans = excluded.spans, sampled_spans = excluded.sampled_spans,
-				refused_spans = excluded.refused_spans, points = excluded.points, refused_points = excluded.refused_points, bytes = excluded.bytes,
-				stored_bytes = excluded.stored_bytes, api_calls = excluded.api_calls, revision = u.revision + 1, revised_at = now()
-			WHERE (u.requests, u.spans, u.sampled_spans, u.refused_spans, u.points, u.refused_points, u.bytes, u.stored_bytes, u.api_calls)
-				<> (excluded.requests, excluded.spans, excluded.sampled_spans, excluded.refused_spans, excluded.points, excluded.refused_points,
-					excluded.bytes, excluded.stored_bytes, excluded.api_calls)
-			RETURNING `+usageColumns,
-			d.Day, d.Tenant, d.Requests, d.Spans, d.Sampled, d.Refused, d.Points, d.RefusedPoints, d.Bytes, d.StoredBytes, d.APICalls).Query(func(rows pgx.Rows) error {
+	queue := func(statement string, d *UsageDay) {
+		batch.Queue(statement, d.Day, d.Tenant, d.Requests, d.Spans, d.Sampled, d.Refused, d.Points, d.RefusedPoints, d.Bytes, d.StoredBytes,
+			d.APICalls).Query(func(rows pgx.Rows) error {
 			some, err := pgx.CollectRows(rows, pgx.RowToStructByPos[UsageDay])
 			written = append(written, some...)
 			return err
 		})
+	}
+	for i := range days {
+		queue(counted, &days[i])
+	}
+	for i := range others {
+		queue(called, &others[i])
 	}
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return nil, fmt.Errorf("cannot store what was used: %w", err)

@@ -120,8 +120,9 @@ func (c *Calls) Store(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// addCalls adds the API calls of the days from first to last to what was used on them, and forgets those of days that are not counted again.
-func addCalls(ctx context.Context, tx pgx.Tx, days []UsageDay, first, last time.Time) ([]UsageDay, error) {
+// addCalls adds the API calls of the days from first to last to what was used on them, and forgets those of days that are not counted
+// again. Others are those of days that have calls and nothing else.
+func addCalls(ctx context.Context, tx pgx.Tx, days []UsageDay, first, last time.Time) (others []UsageDay, err error) {
 	at := make(map[callsOf]int, len(days))
 	for i, d := range days {
 		at[callsOf{d.Day.UTC(), d.Tenant}] = i
@@ -133,12 +134,11 @@ func addCalls(ctx context.Context, tx pgx.Tx, days []UsageDay, first, last time.
 	var of callsOf
 	var calls int64
 	if _, err := pgx.ForEachRow(rows, []any{&of.day, &of.tenant, &calls}, func() error {
-		i, ok := at[callsOf{of.day.UTC(), of.tenant}]
-		if !ok {
-			i = len(days)
-			days = append(days, UsageDay{Day: of.day, Tenant: of.tenant})
+		if i, ok := at[callsOf{of.day.UTC(), of.tenant}]; ok {
+			days[i].APICalls = calls
+		} else {
+			others = append(others, UsageDay{Day: of.day, Tenant: of.tenant, APICalls: calls})
 		}
-		days[i].APICalls = calls
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("cannot count API calls: %w", err)
@@ -146,5 +146,5 @@ func addCalls(ctx context.Context, tx pgx.Tx, days []UsageDay, first, last time.
 	if _, err := tx.Exec(ctx, `DELETE FROM control.api_calls WHERE day < $1`, first.AddDate(0, 0, -callsKept)); err != nil {
 		return nil, fmt.Errorf("cannot forget old API calls: %w", err)
 	}
-	return days, nil
+	return others, nil
 }

@@ -35,4 +35,20 @@ func TestCallsAreRecorded(t *testing.T) {
 		AND payload::jsonb -> 'data' ->> 'api_calls' = '3'`); n != 1 {
 		t.Errorf("%d events, want 1", n)
 	}
+	// What ClickHouse has no more stays when a call comes late.
+	if _, err := h.pg.Owner.Exec(t.Context(), `UPDATE control.usage_days SET spans = 7, requests = 5`); err != nil {
+		t.Fatal(err)
+	}
+	a.Add("acme", today.Add(-time.Second))
+	if err := a.Store(t.Context(), today); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int64{1, 0} {
+		if n, err := u.Close(t.Context(), today.Add(2*time.Hour)); err != nil || n != want {
+			t.Errorf("closed %d rows after a late call, want %d: %v", n, want, err)
+		}
+	}
+	if n := h.count(t, `SELECT count(*) FROM control.usage_days WHERE (spans, requests, api_calls, revision) = (7, 5, 4, 2)`); n != 1 {
+		t.Errorf("%d rows have what was counted and the late call, want 1", n)
+	}
 }

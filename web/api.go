@@ -39,6 +39,10 @@ type Operation struct {
 
 	Permission tenant.Permission // what the caller needs: tenant.MayRead(tenant.ResourceSLOs)
 
+	// SignedIn, in place of Permission, lets in everybody who is known, whatever they are bound to: for what answers with
+	// nothing but the caller's own identity.
+	SignedIn bool
+
 	// The parameters of path or query that confine a call to one tenant, to one product. Only keys that are bound to
 	// neither may call an operation that has none: what it answers is about all.
 	TenantParameter, ProductParameter string
@@ -67,7 +71,7 @@ func NewAPI(router chi.Router, version string, log *slog.Logger) *API {
 // Register adds an operation. The handler takes huma's kind of input (fields tagged path, query, header, and Body) and
 // may return errors of package fault; all others are answered as internal and logged.
 func Register[In, Out any](api *API, op Operation, handler func(ctx context.Context, in *In) (*Out, error)) {
-	if !op.Permission.Exists() {
+	if op.SignedIn == op.Permission.Exists() {
 		panic(fmt.Sprintf("BUG: operation %s names no permission that there is, but %q", op.ID, op.Permission))
 	}
 	if op.MaxBody == 0 {
@@ -78,8 +82,8 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 	huma.Register(api.huma, huma.Operation{
 		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: limits.document(), Tags: []string{op.Tag},
 		DefaultStatus: op.Status, MaxBodyBytes: op.MaxBody,
-		Security:   []map[string][]string{{"key": {string(op.Permission.Scope())}}},
-		Extensions: map[string]any{"x-permission": op.Permission.String()},
+		Security:   []map[string][]string{{"key": op.scopes()}},
+		Extensions: op.extensions(),
 		Errors:     []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
 		// Identity and permission are checked before the input is read, so that a stranger learns nothing of it.
 		Middlewares: huma.Middlewares{func(hctx huma.Context, next func(huma.Context)) {
@@ -100,7 +104,10 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 			}
 		}()
 		who, _ := tenant.IdentityFrom(ctx) // authorize saw it
-		if err = limits.check(who, in); err == nil {
+		if !op.SignedIn {
+			err = limits.check(who, in)
+		}
+		if err == nil {
 			out, err = handler(ctx, in)
 		}
 		if err != nil {
@@ -108,6 +115,22 @@ func Register[In, Out any](api *API, op Operation, handler func(ctx context.Cont
 		}
 		return out, nil
 	})
+}
+
+// scopes are those that a key needs for the operation.
+func (op *Operation) scopes() []string {
+	if op.SignedIn {
+		return []string{}
+	}
+	return []string{string(op.Permission.Scope())}
+}
+
+// extensions tell readers of the OpenAPI document who is let in.
+func (op *Operation) extensions() map[string]any {
+	if op.SignedIn {
+		return nil
+	}
+	return map[string]any{"x-permission": op.Permission.String()}
 }
 
 // countResponse counts an answer. Operations and statuses are few, so the metrics are too.
@@ -119,6 +142,9 @@ func authorize(ctx context.Context, limits *bounds) error {
 	who, ok := tenant.IdentityFrom(ctx)
 	if !ok {
 		return fault.New(fault.Unauthenticated, "no API key: send the header \"Authorization: Bearer hr_…\"")
+	}
+	if limits.op.SignedIn {
+		return nil
 	}
 	if err := who.CheckWithin(limits.op.Permission); err != nil {
 		return err
