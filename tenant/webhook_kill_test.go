@@ -80,4 +80,3 @@ func TestWebhookKilledWhileSending(t *testing.T) {
 		t.Errorf("events %v after %q, by %d requests, %v", r.events, first, r.requests, r.refused)
 	}
 }
-
