@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// sendWebhooksUntilKilled is the child's whole work. Its time for an attempt outlasts the test, so that only the kill ends one.
 func sendWebhooksUntilKilled(dsn string) {
 	ctx := context.Background()
 	pool, err := postgres.OpenServing(ctx, dsn, false)
